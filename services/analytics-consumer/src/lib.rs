@@ -1,0 +1,1 @@
+//! Counts orders and revenue per minute and the best-selling products.

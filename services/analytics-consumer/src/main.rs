@@ -1,0 +1,3 @@
+//! Counts orders and revenue per minute and the best-selling products.
+
+fn main() {}

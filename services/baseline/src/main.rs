@@ -1,0 +1,3 @@
+//! The same shop without events: every step inline.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Confirms orders by e-mail over SMTP.

@@ -1,0 +1,3 @@
+//! Confirms orders by e-mail over SMTP.
+
+fn main() {}

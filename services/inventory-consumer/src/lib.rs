@@ -1,0 +1,1 @@
+//! Takes ordered quantities off the stock.

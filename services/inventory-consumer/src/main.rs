@@ -1,0 +1,3 @@
+//! Takes ordered quantities off the stock.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! Operator commands: migrate databases, create topics.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Accepts orders and answers product reads.

@@ -1,0 +1,3 @@
+//! Accepts orders and answers product reads.
+
+fn main() {}

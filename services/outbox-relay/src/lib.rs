@@ -1,0 +1,1 @@
+//! Publishes the outbox to Kafka, in order per key.

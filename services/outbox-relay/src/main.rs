@@ -1,0 +1,3 @@
+//! Publishes the outbox to Kafka, in order per key.
+
+fn main() {}

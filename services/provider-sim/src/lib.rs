@@ -1,0 +1,1 @@
+//! Stands in for the e-mail and text-message companies.

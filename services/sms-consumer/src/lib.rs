@@ -1,0 +1,1 @@
+//! Confirms orders by text message over HTTP.

@@ -1,0 +1,3 @@
+//! Confirms orders by text message over HTTP.
+
+fn main() {}

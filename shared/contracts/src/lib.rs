@@ -1,0 +1,1 @@
+//! Events, topics and money: what the processes of orderflow say to each other.

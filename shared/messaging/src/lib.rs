@@ -1,0 +1,1 @@
+//! Everything that knows Kafka: producer, consumer runtime, dead letters, topics.

@@ -1,0 +1,1 @@
+//! Finds or starts Postgres, Redis and Kafka for tests.

@@ -1,0 +1,213 @@
+//! The same servers as containers, from the images that `docker-compose.yml` pins.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::path::Path;
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use testcontainers::core::IntoContainerPort;
+use testcontainers::runners::AsyncRunner;
+use testcontainers::{ContainerAsync, ContainerRequest, GenericImage, ImageExt};
+use tokio::runtime::Runtime;
+
+use crate::leftovers::Leftover;
+use crate::servers::{Addresses, Kind};
+
+/// Long enough to pull three images over a plain line; an engine that cannot pull must not stop the tests for ever.
+const START_DEADLINE: Duration = Duration::from_secs(180);
+
+/// The client of the engine belongs to the runtime that first used it, and each test has its own: one that stays.
+static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    let runtime = builder.worker_threads(1).enable_all().build().context("cannot start a runtime for Docker");
+    crate::required(runtime)
+});
+
+async fn on_runtime<T: Send + 'static>(work: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
+    RUNTIME.spawn(work).await.context("the work with the container engine panicked")?
+}
+
+/// Containers, removed when dropped.
+pub(crate) struct Containers {
+    running: BTreeMap<Kind, (ContainerAsync<GenericImage>, Option<Leftover>)>,
+}
+
+impl Containers {
+    pub(crate) async fn start(kinds: &[Kind]) -> Result<(Self, Addresses)> {
+        engine_in_reach()?;
+        let requests: Vec<_> = kinds.iter().map(|kind| request(*kind)).collect::<Result<_>>()?;
+        let start = on_runtime(async move {
+            let mut containers = Self { running: BTreeMap::new() };
+            let mut addresses = Addresses::new();
+            for Request { kind, container, address } in requests {
+                let started = container.start().await.with_context(|| format!("no {}", kind.name()))?;
+                let removal = format!("docker rm --force --volumes {}", started.id());
+                containers.running.insert(kind, (started, Some(Leftover::register(&removal)?)));
+                addresses.insert(kind, address);
+            }
+            Ok((containers, addresses))
+        });
+        tokio::time::timeout(START_DEADLINE, start).await.context("the engine started nothing in time")?
+    }
+
+    pub(crate) fn keep_until_exit(&mut self) {
+        for (_, leftover) in self.running.values_mut() {
+            leftover.take().into_iter().for_each(Leftover::keep);
+        }
+    }
+
+    pub(crate) async fn stop(&self, kind: Kind) -> Result<()> {
+        self.command(kind, "stop").await
+    }
+
+    pub(crate) async fn start_again(&self, kind: Kind) -> Result<()> {
+        self.command(kind, "start").await
+    }
+
+    async fn command(&self, kind: Kind, verb: &str) -> Result<()> {
+        let (container, _) = self.running.get(&kind).with_context(|| format!("no {}", kind.name()))?;
+        let output = tokio::process::Command::new("docker").args([verb, container.id()]).output().await?;
+        if !output.status.success() {
+            bail!("docker {verb}: {}", String::from_utf8_lossy(&output.stderr));
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Containers {
+    fn drop(&mut self) {
+        let running = std::mem::take(&mut self.running);
+        let removal = std::thread::spawn(move || {
+            RUNTIME.block_on(async {
+                for (container, leftover) in running.into_values() {
+                    // With the leftover kept, the guard tries again at the end of the process.
+                    if container.rm().await.is_err() {
+                        leftover.into_iter().for_each(Leftover::keep);
+                    }
+                }
+            });
+        });
+        let _ = removal.join();
+    }
+}
+
+/// Only an engine on this machine: tests reach published ports on loopback. The look at the socket is free, whereas
+/// a client that finds none takes a while to say so.
+fn engine_in_reach() -> Result<()> {
+    if let Ok(host) = std::env::var("DOCKER_HOST") {
+        let socket =
+            host.strip_prefix("unix://").with_context(|| format!("DOCKER_HOST={host} is not local"))?;
+        return if Path::new(socket).exists() { Ok(()) } else { bail!("no engine at {socket}") };
+    }
+    let home = std::env::var("HOME").unwrap_or_default();
+    let runtime = std::env::var("XDG_RUNTIME_DIR").unwrap_or_default();
+    let sockets = [
+        "/var/run/docker.sock".to_owned(),
+        format!("{runtime}/.docker/run/docker.sock"),
+        format!("{home}/.docker/run/docker.sock"),
+        format!("{home}/.docker/desktop/docker.sock"),
+    ];
+    if sockets.iter().any(|socket| Path::new(socket).exists()) {
+        Ok(())
+    } else {
+        bail!("no container engine")
+    }
+}
+
+struct Request {
+    kind: Kind,
+    container: ContainerRequest<GenericImage>,
+    address: String,
+}
+
+/// Host ports are chosen by us, not by the engine: they survive a stop and a start, and Kafka has to announce its own.
+fn request(kind: Kind) -> Result<Request> {
+    let port = crate::free_port();
+    let (image, inside) = match kind {
+        Kind::Postgres => ("postgres", 5432),
+        Kind::Redis => ("redis", 6379),
+        Kind::Kafka => ("apache/kafka", 9092),
+    };
+    let tag = pinned_tag(image)?;
+    let on_loopback = GenericImage::new(image, &tag).with_mapped_port(port, inside.tcp());
+    let on_loopback = on_loopback.with_host_config_modifier(|host| {
+        for binding in host.port_bindings.iter_mut().flatten().flat_map(|(_, bindings)| bindings).flatten() {
+            binding.host_ip = Some("127.0.0.1".to_owned());
+        }
+    });
+    let (container, address) = match kind {
+        Kind::Postgres => (
+            // Nothing here has to survive the machine; the commits of a killed server survive without fsync.
+            on_loopback.with_env_var("POSTGRES_HOST_AUTH_METHOD", "trust").with_cmd([
+                "postgres",
+                "-cfsync=off",
+                "-cmax_connections=300",
+            ]),
+            format!("postgres://postgres@127.0.0.1:{port}/postgres"),
+        ),
+        Kind::Redis => (on_loopback, format!("redis://127.0.0.1:{port}")),
+        Kind::Kafka => {
+            let settings = kafka_settings(port);
+            (
+                settings.into_iter().fold(on_loopback, |on, (name, value)| on.with_env_var(name, value)),
+                format!("127.0.0.1:{port}"),
+            )
+        }
+    };
+    Ok(Request { kind, container, address })
+}
+
+/// One node that is broker and controller. Any setting drops all of the image's defaults, so all are named.
+fn kafka_settings(port: u16) -> [(&'static str, String); 18] {
+    [
+        ("KAFKA_NODE_ID", "1".into()),
+        ("KAFKA_PROCESS_ROLES", "broker,controller".into()),
+        ("KAFKA_LISTENERS", "PLAINTEXT://:9092,CONTROLLER://:9093".into()),
+        ("KAFKA_ADVERTISED_LISTENERS", format!("PLAINTEXT://127.0.0.1:{port}")),
+        ("KAFKA_LISTENER_SECURITY_PROTOCOL_MAP", "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT".into()),
+        ("KAFKA_CONTROLLER_LISTENER_NAMES", "CONTROLLER".into()),
+        ("KAFKA_CONTROLLER_QUORUM_VOTERS", "1@localhost:9093".into()),
+        ("KAFKA_LOG_DIRS", "/var/lib/kafka/data".into()),
+        ("KAFKA_OFFSETS_TOPIC_REPLICATION_FACTOR", "1".into()),
+        ("KAFKA_TRANSACTION_STATE_LOG_REPLICATION_FACTOR", "1".into()),
+        ("KAFKA_TRANSACTION_STATE_LOG_MIN_ISR", "1".into()),
+        ("KAFKA_GROUP_INITIAL_REBALANCE_DELAY_MS", "0".into()),
+        // The same short fail-over as everywhere else.
+        ("KAFKA_GROUP_CONSUMER_SESSION_TIMEOUT_MS", "6000".into()),
+        ("KAFKA_GROUP_CONSUMER_MIN_SESSION_TIMEOUT_MS", "6000".into()),
+        ("KAFKA_GROUP_CONSUMER_HEARTBEAT_INTERVAL_MS", "2000".into()),
+        ("KAFKA_GROUP_CONSUMER_MIN_HEARTBEAT_INTERVAL_MS", "2000".into()),
+        ("KAFKA_AUTO_CREATE_TOPICS_ENABLE", "false".into()),
+        ("KAFKA_HEAP_OPTS", "-Xmx512m".into()),
+    ]
+}
+
+/// The tag in the compose file, so that tests and `docker compose up` cannot drift apart.
+fn pinned_tag(image: &str) -> Result<String> {
+    let file = crate::workspace_root().join("docker-compose.yml");
+    let compose =
+        std::fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+    tag_in(&compose, image).with_context(|| format!("{} pins no tag for {image}", file.display()))
+}
+
+fn tag_in(compose: &str, image: &str) -> Option<String> {
+    let named = compose.lines().filter_map(|line| line.trim().strip_prefix("image:"));
+    let mut names = named.map(|name| name.trim().trim_matches(['"', '\'']));
+    names.find_map(|name| name.strip_prefix(image)?.strip_prefix(':').map(str::to_owned))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tag_is_the_one_that_the_compose_file_pins() {
+        let compose =
+            "services:\n  db:\n    image: postgres:17-bookworm\n  bus:\n    image: \"apache/kafka:4.1.1\"\n";
+        assert_eq!(tag_in(compose, "postgres").as_deref(), Some("17-bookworm"));
+        assert_eq!(tag_in(compose, "apache/kafka").as_deref(), Some("4.1.1"));
+        assert_eq!(tag_in(compose, "redis"), None);
+    }
+}

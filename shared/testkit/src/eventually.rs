@@ -1,0 +1,63 @@
+//! Waiting for a condition instead of for a time.
+
+use std::fmt::Display;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// Polls `condition` until it answers `Ok` and returns that value.
+///
+/// After `deadline` it panics with `what` and the condition's last error, so a failing test says what was still
+/// missing. The pauses grow from 10 to 200 ms: quick conditions cost nothing, slow ones do not load the machine.
+pub async fn eventually<T, E: Display>(
+    deadline: Duration,
+    what: &str,
+    mut condition: impl AsyncFnMut() -> Result<T, E>,
+) -> T {
+    let end = Instant::now() + deadline;
+    let mut pause = Duration::from_millis(10);
+    let mut last = "the condition never answered".to_owned();
+    loop {
+        match tokio::time::timeout_at(end, condition()).await {
+            Ok(Ok(value)) => return value,
+            Ok(Err(error)) => last = error.to_string(),
+            // A condition that hangs is as wrong as one that says no; the error before the hang says more.
+            Err(_) => panic!("not within {deadline:?}: {what}; last answer: {last}"),
+        }
+        if Instant::now() + pause >= end {
+            panic!("not within {deadline:?}: {what}; last answer: {last}");
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_millis(200));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_value_of_the_first_yes_is_returned() {
+        let mut asked = 0;
+        let value = eventually(Duration::from_secs(5), "three questions", async || {
+            asked += 1;
+            if asked < 3 { Err("not yet") } else { Ok(asked) }
+        });
+        assert_eq!(value.await, 3);
+    }
+
+    #[tokio::test]
+    #[should_panic(expected = "not within 50ms: a miracle; last answer: none today")]
+    async fn a_condition_that_stays_false_fails_with_its_last_answer() {
+        eventually(Duration::from_millis(50), "a miracle", async || Err::<(), _>("none today")).await;
+    }
+
+    #[tokio::test]
+    #[should_panic(expected = "not within 50ms: an answer")]
+    async fn a_condition_that_hangs_fails_at_the_deadline() {
+        eventually(Duration::from_millis(50), "an answer", async || {
+            std::future::pending::<Result<(), String>>().await
+        })
+        .await;
+    }
+}

@@ -1,0 +1,55 @@
+//! Topics for tests, and whether the broker serves.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+
+fn config(brokers: &str) -> ClientConfig {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", brokers);
+    // Failing to connect is what polling for a starting broker looks like; no reason to write about it.
+    config.set("log_level", "2");
+    config
+}
+
+/// Answers once the broker gives metadata.
+pub(crate) async fn metadata(brokers: &str) -> Result<()> {
+    leaders(brokers, None).await.map(drop)
+}
+
+/// Creates the topic and waits until each partition has a leader: a consumer that starts then finds all of them.
+pub(crate) async fn create_topic(brokers: &str, name: &str, partitions: i32) -> Result<()> {
+    let admin: AdminClient<DefaultClientContext> = config(brokers).create()?;
+    let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
+    let options = AdminOptions::new().operation_timeout(Some(Duration::from_secs(10)));
+    for answer in admin.create_topics([&topic], &options).await.context("Kafka takes no new topics")? {
+        if let Err((name, code)) = answer {
+            bail!("Kafka refused the topic {name}: {code}");
+        }
+    }
+    crate::eventually(Duration::from_secs(10), &format!("leaders for the topic {name}"), async || {
+        match leaders(brokers, Some(name)).await? {
+            with_leader if with_leader == partitions => Ok(()),
+            with_leader => bail!("{with_leader} of {partitions} partitions have a leader"),
+        }
+    })
+    .await;
+    Ok(())
+}
+
+async fn leaders(brokers: &str, topic: Option<&str>) -> Result<i32> {
+    let consumer: BaseConsumer = config(brokers).create()?;
+    let (brokers, topic) = (brokers.to_owned(), topic.map(str::to_owned));
+    let blocking = tokio::task::spawn_blocking(move || {
+        let metadata = consumer
+            .fetch_metadata(topic.as_deref(), Duration::from_secs(2))
+            .with_context(|| format!("Kafka at {brokers} gives no metadata"))?;
+        let partitions = metadata.topics().iter().flat_map(|topic| topic.partitions());
+        anyhow::Ok(partitions.filter(|partition| partition.leader() >= 0).count() as i32)
+    });
+    blocking.await?
+}

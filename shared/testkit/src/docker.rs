@@ -149,7 +149,7 @@ fn request(kind: Kind) -> Result<Request> {
         ),
         Kind::Redis => (on_loopback, format!("redis://127.0.0.1:{port}")),
         Kind::Kafka => {
-            let settings = kafka_settings(port);
+            let settings = kafka_settings(port)?;
             (
                 settings.into_iter().fold(on_loopback, |on, (name, value)| on.with_env_var(name, value)),
                 format!("127.0.0.1:{port}"),
@@ -159,29 +159,31 @@ fn request(kind: Kind) -> Result<Request> {
     Ok(Request { kind, container, address })
 }
 
-/// One node that is broker and controller. Any setting drops all of the image's defaults, so all are named.
-fn kafka_settings(port: u16) -> [(&'static str, String); 18] {
-    [
-        ("KAFKA_NODE_ID", "1".into()),
-        ("KAFKA_PROCESS_ROLES", "broker,controller".into()),
-        ("KAFKA_LISTENERS", "PLAINTEXT://:9092,CONTROLLER://:9093".into()),
+/// The broker's settings that are the same everywhere, and what differs in a container. Any setting drops all of the
+/// image's defaults.
+fn kafka_settings(port: u16) -> Result<Vec<(String, String)>> {
+    let file = crate::workspace_root().join("deploy/kafka/server.properties");
+    let properties =
+        std::fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+    let mut settings = as_variables(&properties);
+    let here = [
+        ("KAFKA_LISTENERS", "PLAINTEXT://:9092,CONTROLLER://:9093".to_owned()),
         ("KAFKA_ADVERTISED_LISTENERS", format!("PLAINTEXT://127.0.0.1:{port}")),
-        ("KAFKA_LISTENER_SECURITY_PROTOCOL_MAP", "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT".into()),
-        ("KAFKA_CONTROLLER_LISTENER_NAMES", "CONTROLLER".into()),
-        ("KAFKA_CONTROLLER_QUORUM_VOTERS", "1@localhost:9093".into()),
-        ("KAFKA_LOG_DIRS", "/var/lib/kafka/data".into()),
-        ("KAFKA_OFFSETS_TOPIC_REPLICATION_FACTOR", "1".into()),
-        ("KAFKA_TRANSACTION_STATE_LOG_REPLICATION_FACTOR", "1".into()),
-        ("KAFKA_TRANSACTION_STATE_LOG_MIN_ISR", "1".into()),
-        ("KAFKA_GROUP_INITIAL_REBALANCE_DELAY_MS", "0".into()),
-        // The same short fail-over as everywhere else.
-        ("KAFKA_GROUP_CONSUMER_SESSION_TIMEOUT_MS", "6000".into()),
-        ("KAFKA_GROUP_CONSUMER_MIN_SESSION_TIMEOUT_MS", "6000".into()),
-        ("KAFKA_GROUP_CONSUMER_HEARTBEAT_INTERVAL_MS", "2000".into()),
-        ("KAFKA_GROUP_CONSUMER_MIN_HEARTBEAT_INTERVAL_MS", "2000".into()),
-        ("KAFKA_AUTO_CREATE_TOPICS_ENABLE", "false".into()),
-        ("KAFKA_HEAP_OPTS", "-Xmx512m".into()),
-    ]
+        ("KAFKA_CONTROLLER_QUORUM_VOTERS", "1@localhost:9093".to_owned()),
+        ("KAFKA_LOG_DIRS", "/var/lib/kafka/data".to_owned()),
+        ("KAFKA_HEAP_OPTS", "-Xmx512m".to_owned()),
+    ];
+    settings.extend(here.map(|(name, value)| (name.to_owned(), value)));
+    Ok(settings)
+}
+
+/// `log.dirs=x` as the image wants it: `KAFKA_LOG_DIRS=x`.
+fn as_variables(properties: &str) -> Vec<(String, String)> {
+    let lines = properties.lines().map(str::trim).filter(|line| !line.starts_with('#'));
+    let pairs = lines.filter_map(|line| line.split_once('='));
+    pairs
+        .map(|(name, value)| (format!("KAFKA_{}", name.replace('.', "_").to_uppercase()), value.to_owned()))
+        .collect()
 }
 
 /// The tag in the compose file, so that tests and `docker compose up` cannot drift apart.
@@ -201,6 +203,12 @@ fn tag_in(compose: &str, image: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_property_becomes_the_variable_that_the_image_reads() {
+        let variables = as_variables("# a=b\n\nlog.retention.ms=5\n");
+        assert_eq!(variables, [("KAFKA_LOG_RETENTION_MS".to_owned(), "5".to_owned())]);
+    }
 
     #[test]
     fn the_tag_is_the_one_that_the_compose_file_pins() {

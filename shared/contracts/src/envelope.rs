@@ -86,7 +86,8 @@ pub enum DecodeError {
 impl DecodeError {
     /// Position and category of a JSON error without the text around it.
     pub(crate) fn place(error: &serde_json::Error) -> String {
-        format!("{:?} error at line {} column {}", error.classify(), error.line(), error.column()).to_lowercase()
+        format!("{:?} error at line {} column {}", error.classify(), error.line(), error.column())
+            .to_lowercase()
     }
 }
 

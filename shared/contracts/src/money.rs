@@ -28,7 +28,11 @@ impl Money {
 
     /// An amount of `cents`; refuses what is beyond [`Money::LIMIT`].
     pub const fn from_cents(cents: i64) -> Result<Self, MoneyError> {
-        if cents > Self::LIMIT.0 || cents < -Self::LIMIT.0 { Err(MoneyError::TooLarge) } else { Ok(Self(cents)) }
+        if cents > Self::LIMIT.0 || cents < -Self::LIMIT.0 {
+            Err(MoneyError::TooLarge)
+        } else {
+            Ok(Self(cents))
+        }
     }
 
     /// The amount in cents.

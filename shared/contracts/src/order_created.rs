@@ -67,7 +67,9 @@ pub fn decode_order_created(payload: &[u8]) -> Result<Option<Envelope<OrderCreat
         return Err(DecodeError::BadData("order_id is not the aggregate of the envelope".to_owned()));
     }
     if data.items.is_empty() || data.items.iter().any(|line| line.quantity < 1) {
-        return Err(DecodeError::BadData("an order has at least one line, and no line has less than one piece".into()));
+        return Err(DecodeError::BadData(
+            "an order has at least one line, and no line has less than one piece".into(),
+        ));
     }
     Ok(Some(Envelope {
         id: raw.id,

@@ -1,1 +1,11 @@
-//! Everything that knows Kafka: producer, consumer runtime, dead letters, topics.
+#![doc = include_str!("../README.md")]
+
+pub mod consumer;
+pub mod headers;
+mod producer;
+mod settings;
+mod topics;
+
+pub use producer::{OutgoingRecord, Producer, PublishError};
+pub use settings::{KafkaSettings, RetrySettings};
+pub use topics::{TopicSpec, TopicsError, ensure_topics};

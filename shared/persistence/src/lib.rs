@@ -1,1 +1,6 @@
-//! The outbox and the inbox in Postgres, and the pools that reach it.
+#![doc = include_str!("../README.md")]
+
+pub mod errors;
+pub mod inbox;
+pub mod outbox;
+pub mod pool;

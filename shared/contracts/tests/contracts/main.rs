@@ -1,6 +1,8 @@
 //! What consumers that were built yesterday rely on.
 
-use contracts::{DecodeError, Envelope, Money, ORDER_CREATED, OrderCreated, OrderLine, decode_order_created, event_id};
+use contracts::{
+    DecodeError, Envelope, Money, ORDER_CREATED, OrderCreated, OrderLine, decode_order_created, event_id,
+};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -19,7 +21,11 @@ fn order_created() -> Envelope<OrderCreated> {
             user_id: 123,
             email: "user@example.com".to_owned(),
             phone: "+1234567890".to_owned(),
-            items: vec![OrderLine { product_id: 1, quantity: 2, unit_price: Money::from_cents(2999).unwrap() }],
+            items: vec![OrderLine {
+                product_id: 1,
+                quantity: 2,
+                unit_price: Money::from_cents(2999).unwrap(),
+            }],
             total: Money::from_cents(5998).unwrap(),
         },
     )
@@ -80,7 +86,9 @@ fn a_higher_minor_version_is_read_and_a_higher_major_one_refused() {
 
 #[test]
 fn what_is_no_event_of_ours_is_refused_without_repeating_its_content() {
-    for payload in [&b""[..], b"hello user@example.com", b"{}", b"[1]", b"\xff\xfe", br#"{"type":"OrderCreated"}"#] {
+    for payload in
+        [&b""[..], b"hello user@example.com", b"{}", b"[1]", b"\xff\xfe", br#"{"type":"OrderCreated"}"#]
+    {
         let error = decode_order_created(payload).unwrap_err();
         assert!(matches!(error, DecodeError::NotAnEnvelope(_)), "{error}");
         assert!(!error.to_string().contains("user@"), "{error}");

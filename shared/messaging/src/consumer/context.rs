@@ -1,0 +1,39 @@
+//! librdkafka's callbacks. They run on the polling thread, inside `poll`.
+
+use rdkafka::ClientContext;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, Rebalance};
+use tracing::{info, warn};
+
+use super::partitions::Partitions;
+use super::status::ConsumerStatus;
+
+pub(super) struct Context {
+    pub(super) partitions: Partitions,
+    pub(super) status: ConsumerStatus,
+}
+
+impl ClientContext for Context {}
+
+impl ConsumerContext for Context {
+    /// The group waits for this callback, so partitions reach their next owner only after what was done here is committed.
+    fn pre_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
+        match rebalance {
+            Rebalance::Revoke(list) => {
+                info!(partitions = list.count(), "partitions revoked");
+                if let Some(offsets) = self.partitions.give_up(Some(list))
+                    && let Err(error) = consumer.commit(&offsets, CommitMode::Sync)
+                {
+                    warn!(%error, "could not commit revoked partitions, their last records will be delivered again");
+                }
+            }
+            Rebalance::Assign(list) => info!(partitions = list.count(), "partitions assigned"),
+            Rebalance::Error(error) => warn!(%error, "rebalance failed"),
+        }
+    }
+
+    fn post_rebalance(&self, _: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
+        if matches!(rebalance, Rebalance::Assign(_)) {
+            self.status.joined();
+        }
+    }
+}

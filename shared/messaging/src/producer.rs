@@ -1,0 +1,160 @@
+//! Publishing: a batch is enqueued whole, then every delivery is awaited.
+
+use std::time::Duration;
+
+use futures::future::join_all;
+use rdkafka::ClientConfig;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::OwnedHeaders;
+use rdkafka::producer::{FutureProducer, FutureRecord, Producer as _};
+
+use crate::headers;
+use crate::settings::KafkaSettings;
+
+/// A record to be published.
+#[derive(Clone, Debug)]
+pub struct OutgoingRecord {
+    /// Topic.
+    pub topic: String,
+    /// Key; records of one key go to one partition.
+    pub key: String,
+    /// Value, sent as it stands.
+    pub payload: Vec<u8>,
+    /// Headers in the order they are sent.
+    pub headers: OwnedHeaders,
+}
+
+impl OutgoingRecord {
+    /// A record without headers.
+    pub fn new(topic: impl Into<String>, key: impl Into<String>, payload: impl Into<Vec<u8>>) -> Self {
+        Self { topic: topic.into(), key: key.into(), payload: payload.into(), headers: OwnedHeaders::new() }
+    }
+
+    /// Adds a header.
+    pub fn header(mut self, name: &str, value: &str) -> Self {
+        self.headers = headers::with(self.headers, name, value);
+        self
+    }
+}
+
+/// Why a record was not acknowledged.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum PublishError {
+    /// The record itself is refused, for example for its size. Within a batch this may be the fault of a neighbour: it counts only
+    /// for a record that was sent alone.
+    #[error("refused by Kafka: {0}")]
+    Refused(String),
+    /// The topic is missing or not allowed: no record will pass until an operator mends it.
+    #[error("Kafka is not set up for this: {0}")]
+    Misconfigured(String),
+    /// Brokers are away or slow. Whether the record was written is unknown.
+    #[error("Kafka did not acknowledge: {0}")]
+    Unavailable(String),
+    /// The producer can no longer be used; build a new one.
+    #[error("the producer failed for good: {0}")]
+    Fatal(String),
+}
+
+/// A producer that waits for all in-sync replicas and keeps order and count over its own retries (`acks=all`, idempotence).
+#[derive(Clone)]
+pub struct Producer {
+    inner: FutureProducer,
+}
+
+impl Producer {
+    /// A producer that gives up on a record after `message_timeout`. Connects in the background.
+    pub fn new(
+        settings: &KafkaSettings,
+        client_id: &str,
+        message_timeout: Duration,
+    ) -> Result<Self, KafkaError> {
+        let inner = ClientConfig::new()
+            .set("bootstrap.servers", &settings.brokers)
+            .set("client.id", client_id)
+            .set("acks", "all")
+            .set("enable.idempotence", "true")
+            .set("compression.type", "lz4")
+            .set("linger.ms", "2")
+            // What Java clients use: the same key goes to the same partition whoever writes it.
+            .set("partitioner", "murmur2_random")
+            .set("message.timeout.ms", message_timeout.as_millis().to_string())
+            .set("reconnect.backoff.max.ms", "1000")
+            .create()?;
+        Ok(Self { inner })
+    }
+
+    /// Publishes all records and returns their outcomes in the same order. Records of one key are written in the order given.
+    pub async fn publish(&self, records: Vec<OutgoingRecord>) -> Vec<Result<(), PublishError>> {
+        let enqueued: Vec<_> = records
+            .into_iter()
+            .map(|record| {
+                let future_record = FutureRecord::to(&record.topic)
+                    .key(&record.key)
+                    .payload(&record.payload)
+                    .headers(record.headers);
+                self.inner.send_result(future_record).map_err(|(error, _)| error)
+            })
+            .collect();
+        join_all(enqueued.into_iter().map(|delivery| async {
+            match delivery?.await {
+                Ok(Ok(_)) => Ok(()),
+                Ok(Err((error, _))) => Err(error),
+                Err(_) => Err(KafkaError::Canceled),
+            }
+        }))
+        .await
+        .into_iter()
+        .map(|outcome| outcome.map_err(|error| self.classify(&error)))
+        .collect()
+    }
+
+    /// Publishes one record.
+    pub async fn publish_one(&self, record: OutgoingRecord) -> Result<(), PublishError> {
+        self.publish(vec![record])
+            .await
+            .pop()
+            .unwrap_or_else(|| Err(PublishError::Unavailable("no outcome".into())))
+    }
+
+    /// Asks the brokers for metadata of `topic`, for health checks. Waits at most `timeout`.
+    pub async fn ping(&self, topic: &str, timeout: Duration) -> Result<(), String> {
+        let producer = self.inner.clone();
+        let topic = topic.to_owned();
+        let asked = tokio::task::spawn_blocking(move || {
+            producer.client().fetch_metadata(Some(&topic), timeout).map(drop)
+        });
+        match asked.await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(_) => Err("the check was cancelled".to_owned()),
+        }
+    }
+
+    fn classify(&self, error: &KafkaError) -> PublishError {
+        if let Some((code, reason)) = self.inner.client().fatal_error() {
+            return PublishError::Fatal(format!("{code}: {reason}"));
+        }
+        let reason = error.to_string();
+        match error.rdkafka_error_code() {
+            Some(RDKafkaErrorCode::Fatal) => PublishError::Fatal(reason),
+            Some(
+                RDKafkaErrorCode::MessageSizeTooLarge
+                | RDKafkaErrorCode::InvalidMessage
+                | RDKafkaErrorCode::InvalidMessageSize
+                | RDKafkaErrorCode::InvalidRecord
+                | RDKafkaErrorCode::InvalidTimestamp
+                | RDKafkaErrorCode::PolicyViolation,
+            ) => PublishError::Refused(reason),
+            Some(
+                RDKafkaErrorCode::UnknownTopicOrPartition
+                | RDKafkaErrorCode::UnknownTopic
+                | RDKafkaErrorCode::UnknownPartition
+                | RDKafkaErrorCode::InvalidTopic
+                | RDKafkaErrorCode::TopicAuthorizationFailed
+                | RDKafkaErrorCode::ClusterAuthorizationFailed
+                | RDKafkaErrorCode::Authentication,
+            ) => PublishError::Misconfigured(reason),
+            _ => PublishError::Unavailable(reason),
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! Pools and migrations.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use sqlx::migrate::Migrator;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{Connection, PgPool};
+use tracing::{info, warn};
+
+/// How long a caller waits for a connection. Longer waits only move the queue from the client into the process.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
+/// A connection that was idle for longer is pinged before use, so that a restarted server is not noticed by a request.
+const TRUSTED_IDLE: Duration = Duration::from_millis(500);
+const MIGRATION_RETRY: Duration = Duration::from_millis(500);
+
+/// A database URL that cannot be read. The text leaves out the URL, which holds a password.
+#[derive(Debug, thiserror::Error)]
+#[error("the database URL is not valid: expected postgres://user:password@host:port/database")]
+pub struct BadDatabaseUrl;
+
+/// A pool of at most `max_connections` that connects when it is first used: a process starts, and answers its health
+/// checks, while the database is away. `application` shows in `pg_stat_activity`.
+pub fn connect_lazy(url: &str, max_connections: u32, application: &str) -> Result<PgPool, BadDatabaseUrl> {
+    let options = PgConnectOptions::from_str(url).map_err(|_| BadDatabaseUrl)?.application_name(application);
+    Ok(PgPoolOptions::new()
+        .max_connections(max_connections)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .test_before_acquire(false)
+        .before_acquire(|connection, meta| {
+            Box::pin(async move {
+                if meta.idle_for > TRUSTED_IDLE {
+                    connection.ping().await?;
+                }
+                Ok(true)
+            })
+        })
+        .connect_lazy_with(options))
+}
+
+/// One round trip, for health checks.
+pub async fn ping(pool: &PgPool) -> Result<(), sqlx::Error> {
+    pool.acquire().await?.ping().await
+}
+
+/// Applies the migrations that are missing, under sqlx's advisory lock, so that any number of processes may start at once.
+pub async fn migrate(pool: &PgPool, migrations: &Migrator) -> Result<(), sqlx::migrate::MigrateError> {
+    let mut connection = pool.acquire().await?;
+    // Building an index may take longer than the role allows an ordinary statement.
+    sqlx::raw_sql("SET statement_timeout = 0; SET lock_timeout = '30s'").execute(&mut *connection).await?;
+    let result = migrations.run(&mut *connection).await;
+    // The session keeps these settings, so it must not go back into the pool.
+    connection.close().await.ok();
+    result
+}
+
+/// Like [`migrate`], but waits as long as the database is away. Ends early only with an error that waiting cannot mend.
+pub async fn migrate_when_available(
+    pool: &PgPool,
+    migrations: &Migrator,
+) -> Result<(), sqlx::migrate::MigrateError> {
+    let mut waiting = false;
+    loop {
+        match migrate(pool, migrations).await {
+            Ok(()) => {
+                info!(migrations = migrations.iter().count(), "database is up to date");
+                return Ok(());
+            }
+            Err(sqlx::migrate::MigrateError::Execute(error)) if crate::errors::is_unavailable(&error) => {
+                if !waiting {
+                    warn!(%error, "database is away, waiting for it");
+                    waiting = true;
+                }
+            }
+            Err(other) => return Err(other),
+        }
+        tokio::time::sleep(MIGRATION_RETRY).await;
+    }
+}

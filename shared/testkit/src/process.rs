@@ -170,6 +170,11 @@ impl Process {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 
+    /// Writes the end of its log to stderr, as dropping it in a failing test does.
+    pub fn show_log(&self) {
+        eprintln!("---- end of the log of {} ----\n{}", self.binary, self.log_tail());
+    }
+
     fn log_tail(&self) -> String {
         let log = self.log();
         let lines: Vec<&str> = log.lines().collect();
@@ -181,7 +186,7 @@ impl Drop for Process {
     fn drop(&mut self) {
         self.kill9();
         if std::thread::panicking() {
-            eprintln!("---- end of the log of {} ----\n{}", self.binary, self.log_tail());
+            self.show_log();
         }
     }
 }

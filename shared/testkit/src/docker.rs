@@ -62,6 +62,10 @@ impl Containers {
         self.command(kind, "stop").await
     }
 
+    pub(crate) async fn kill(&self, kind: Kind) -> Result<()> {
+        self.command(kind, "kill").await
+    }
+
     pub(crate) async fn start_again(&self, kind: Kind) -> Result<()> {
         self.command(kind, "start").await
     }

@@ -2,7 +2,8 @@
 //!
 //! Statics are never dropped, and a test process may be killed, so dropping alone cleans nothing up for certain. One
 //! shell per test process waits at the other end of a pipe; when this process is gone, however it went, the pipe
-//! closes and the shell runs one small script per thing that is still registered, then removes the folder.
+//! closes and the shell runs one small script per thing that is still registered. It then removes the folder, unless a
+//! script failed: what that one was to stop may still be using it.
 
 use std::fs;
 use std::os::unix::process::CommandExt;
@@ -16,8 +17,8 @@ use uuid::Uuid;
 /// A Ctrl-C reaches the whole foreground group; the guard has a group of its own and finishes its work.
 const GUARD: &str = r#"
 cat >/dev/null
-for task in "$0"/leftovers/*; do [ -f "$task" ] && sh "$task"; done
-rm -rf "$0"
+for task in "$0"/leftovers/*; do [ -f "$task" ] && sh "$task" && rm "$task"; done
+rmdir "$0/leftovers" && rm -rf "$0"
 "#;
 
 struct Home {

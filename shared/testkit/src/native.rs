@@ -26,7 +26,9 @@ impl NativeServers {
         let removal = format!("{} servers stop {}", quoted(&script()), quoted(&folder));
         let leftover = Some(Leftover::register(&removal)?);
         let servers = Self { folder, leftover };
-        let addresses = servers.run("start", kinds).await?;
+        // The script's own watchdog: it also covers the death of our guard.
+        let owner = std::process::id().to_string();
+        let addresses = servers.run("start", kinds, &["--owner", &owner]).await?;
         for kind in kinds {
             if !addresses.contains_key(kind) {
                 bail!("./dev servers start did not print {}", kind.variable());
@@ -42,24 +44,24 @@ impl NativeServers {
     }
 
     pub(crate) async fn stop(&self, kind: Kind) -> Result<()> {
-        self.run("stop", &[kind]).await.map(drop)
+        self.run("stop", &[kind], &[]).await.map(drop)
+    }
+
+    pub(crate) async fn kill(&self, kind: Kind) -> Result<()> {
+        self.run("stop", &[kind], &["--signal", "KILL"]).await.map(drop)
     }
 
     pub(crate) async fn start_again(&self, kind: Kind) -> Result<()> {
-        self.run("start", &[kind]).await.map(drop)
+        self.run("start", &[kind], &[]).await.map(drop)
     }
 
-    async fn run(&self, verb: &str, kinds: &[Kind]) -> Result<Addresses> {
+    async fn run(&self, verb: &str, kinds: &[Kind], options: &[&str]) -> Result<Addresses> {
         let kinds: Vec<&str> = kinds.iter().map(|kind| kind.name()).collect();
         let log = self.folder.with_extension(format!("{verb}.{}", Uuid::new_v4().simple()));
         // Into files, not pipes: a server that inherits a pipe would keep us reading until it stops.
         let (out, err) = (log.with_extension("out"), log.with_extension("err"));
         let mut command = Command::new(script());
-        command.args(["servers", verb]).arg(&self.folder).args(["--only", &kinds.join(",")]);
-        if verb == "start" {
-            // The script's own watchdog: it also covers the death of our guard.
-            command.args(["--owner", &std::process::id().to_string()]);
-        }
+        command.args(["servers", verb]).arg(&self.folder).args(["--only", &kinds.join(",")]).args(options);
         let status = command
             .current_dir(crate::workspace_root())
             .stdin(Stdio::null())

@@ -72,7 +72,7 @@ impl Process {
             .stderr(log)
             .spawn()
             .with_context(|| format!("cannot start {}", self.binary))?;
-        let leftover = Leftover::register(&format!("kill -9 {}", child.id()))?;
+        let leftover = Leftover::register(&format!("kill -9 {} || true", child.id()))?;
         self.child = Some((child, leftover));
         Ok(())
     }

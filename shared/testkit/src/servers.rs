@@ -178,7 +178,16 @@ impl Servers {
         });
     }
 
-    /// Starts a stopped server of a private set where it was, and waits until it serves.
+    /// Kills a server of a private set: no farewell to its clients, nothing written down. Its port and its data stay.
+    pub async fn kill(&self, kind: Kind) {
+        required(match &self.origin {
+            Origin::Given => Self::not_ours(kind),
+            Origin::Docker(containers) => containers.kill(kind).await,
+            Origin::Native(native) => native.kill(kind).await,
+        });
+    }
+
+    /// Starts a stopped or killed server of a private set where it was, and waits until it serves.
     pub async fn start_again(&self, kind: Kind) {
         required(match &self.origin {
             Origin::Given => Self::not_ours(kind),

@@ -93,12 +93,18 @@ async fn servers_of_its_own_can_be_stopped_and_come_back_at_the_same_address_wit
     let pool = database.pool().await;
     sqlx::raw_sql("CREATE TABLE kept (id int); INSERT INTO kept VALUES (7)").execute(&pool).await.unwrap();
 
-    servers.stop(Kind::Postgres).await;
-    assert!(PgConnection::connect(database.url()).await.is_err(), "Postgres still answers");
+    for killed in [false, true] {
+        if killed {
+            servers.kill(Kind::Postgres).await
+        } else {
+            servers.stop(Kind::Postgres).await
+        }
+        assert!(PgConnection::connect(database.url()).await.is_err(), "Postgres still answers");
 
-    servers.start_again(Kind::Postgres).await;
-    let kept = eventually(Duration::from_secs(10), "the row is there again", async || {
-        sqlx::query_scalar::<_, i32>("SELECT id FROM kept").fetch_one(&pool).await
-    });
-    assert_eq!(kept.await, 7);
+        servers.start_again(Kind::Postgres).await;
+        let kept = eventually(Duration::from_secs(10), "the row is there again", async || {
+            sqlx::query_scalar::<_, i32>("SELECT id FROM kept").fetch_one(&pool).await
+        });
+        assert_eq!(kept.await, 7);
+    }
 }

@@ -1,0 +1,186 @@
+//! What surrounds every handler.
+
+use std::panic::AssertUnwindSafe;
+use std::time::Instant;
+
+use axum::Router;
+use axum::body::to_bytes;
+use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use futures::FutureExt;
+use tracing::{Instrument, Span, debug, error, field, info_span, warn};
+use uuid::Uuid;
+
+use super::Limits;
+use super::body::Arrival;
+use crate::Problem;
+use crate::telemetry;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+/// Longest text of a refusal by axum that is passed on.
+const REASON_BYTES: usize = 1024;
+
+/// Puts the shell around a complete router: request id, trace, limits, and every refusal as a problem.
+pub fn harden(router: Router, limits: Limits) -> Router {
+    router
+        .method_not_allowed_fallback(|| async {
+            Problem::new(StatusCode::METHOD_NOT_ALLOWED, "This path does not take this method")
+        })
+        .fallback(|| async { Problem::new(StatusCode::NOT_FOUND, "There is nothing at this path") })
+        .layer(DefaultBodyLimit::max(limits.body_bytes))
+        .layer(from_fn_with_state(limits, shell))
+}
+
+async fn shell(State(limits): State<Limits>, request: Request, next: Next) -> Response {
+    let started = Instant::now();
+    let request_id = request_id(request.headers());
+    let problem_json = wants_problem_json(request.headers());
+    let span = request_span(&request, &request_id);
+    let traceparent = request.headers().get(TRACEPARENT).and_then(|value| value.to_str().ok());
+    telemetry::continue_trace(&span, traceparent);
+
+    let answer = async {
+        let response = answer(request, next, limits).await;
+        let mut response = as_problem(response, &request_id, problem_json).await;
+        let status = response.status();
+        Span::current().record("http.response.status_code", status.as_u16());
+        if status.is_server_error() {
+            Span::current().record("otel.status_code", "ERROR");
+        }
+        debug!(http.duration_ms = started.elapsed().as_secs_f64() * 1e3, "answered");
+        if let Ok(id) = HeaderValue::from_str(&request_id) {
+            response.headers_mut().insert(REQUEST_ID, id);
+        }
+        response
+    };
+    answer.instrument(span).await
+}
+
+/// The handler's answer, or a problem in its place: too large, too slow, panicked.
+async fn answer(request: Request, next: Next, limits: Limits) -> Response {
+    if announced_length(request.headers()).is_some_and(|length| length > limits.body_bytes as u64) {
+        return too_large(limits.body_bytes).into_response();
+    }
+    let arrival = Arrival::default();
+    let request = request.map(|body| arrival.watch(body));
+    let handler = AssertUnwindSafe(next.run(request)).catch_unwind();
+    let body_is_late = async {
+        tokio::time::sleep(limits.body_time).await;
+        if arrival.is_over() {
+            std::future::pending::<()>().await;
+        }
+    };
+    tokio::select! {
+        // An answer that is there counts, even at the last moment.
+        biased;
+        answered = handler => match answered {
+            Ok(response) => response,
+            // The panic hook has logged it.
+            Err(_panic) => Problem::internal().into_response(),
+        },
+        () = body_is_late => {
+            let detail = format!("The request body did not arrive within {:?}", limits.body_time);
+            closing(Problem::new(StatusCode::REQUEST_TIMEOUT, detail)).into_response()
+        }
+        () = tokio::time::sleep(limits.request_time) => {
+            warn!(http.limit_ms = limits.request_time.as_millis() as u64, "request took too long, gave up");
+            Problem::new(StatusCode::GATEWAY_TIMEOUT, "The request took too long; its outcome is unknown").into_response()
+        }
+    }
+}
+
+/// The refusal of a body that exceeds the limit.
+pub(super) fn too_large(limit: usize) -> Problem {
+    closing(Problem::new(
+        StatusCode::PAYLOAD_TOO_LARGE,
+        format!("The request body is larger than {limit} bytes"),
+    ))
+}
+
+/// The rest of the body is not read, so the connection cannot carry another request.
+fn closing(problem: Problem) -> Problem {
+    problem.header(header::CONNECTION, HeaderValue::from_static("close"))
+}
+
+/// Gives every 4xx and 5xx the one shape. What a handler returned as a problem keeps its members; what the router or an extractor
+/// refused keeps its text; a 5xx of unknown make loses its text, which may name a cause.
+async fn as_problem(response: Response, request_id: &str, problem_json: bool) -> Response {
+    let status = response.status();
+    if !status.is_client_error() && !status.is_server_error() {
+        return response;
+    }
+    let (mut parts, body) = response.into_parts();
+    let problem = match parts.extensions.remove::<Problem>() {
+        Some(problem) => problem,
+        None if status.is_server_error() => {
+            error!(http.response.status_code = status.as_u16(), "a handler failed without a problem");
+            Problem::new(status, status.canonical_reason().unwrap_or("Internal error"))
+        }
+        None => {
+            let text = to_bytes(body, REASON_BYTES).await.unwrap_or_default();
+            let text = String::from_utf8_lossy(&text);
+            let reason = if text.is_empty() { status.canonical_reason().unwrap_or("Refused") } else { &text };
+            Problem::new(status, reason)
+        }
+    };
+    // Headers such as Allow stay; those that describe the old body go.
+    for name in [header::CONTENT_TYPE, header::CONTENT_LENGTH, header::CONTENT_ENCODING] {
+        parts.headers.remove(name);
+    }
+    let mut answer = problem.render(request_id, problem_json);
+    for (name, value) in &parts.headers {
+        answer.headers_mut().insert(name, value.clone());
+    }
+    answer
+}
+
+fn request_span(request: &Request, request_id: &str) -> Span {
+    let method = request.method().as_str();
+    let route = request.extensions().get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str);
+    info_span!(
+        parent: None,
+        "request",
+        otel.name = format!("{method} {route}"),
+        otel.kind = "server",
+        otel.status_code = field::Empty,
+        http.request.method = method,
+        http.route = route,
+        http.response.status_code = field::Empty,
+        request_id,
+    )
+}
+
+/// The caller's request id if it can do no harm in a log or a header, else a new one.
+fn request_id(headers: &HeaderMap) -> String {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte);
+    headers
+        .get(REQUEST_ID)
+        .and_then(|id| id.to_str().ok())
+        .filter(|id| (1..=128).contains(&id.len()) && id.bytes().all(allowed))
+        .map_or_else(|| Uuid::now_v7().to_string(), ToOwned::to_owned)
+}
+
+fn wants_problem_json(headers: &HeaderMap) -> bool {
+    headers
+        .get_all(header::ACCEPT)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|range| {
+            let mut parts = range.split(';').map(str::trim);
+            let named =
+                parts.next().is_some_and(|name| name.eq_ignore_ascii_case("application/problem+json"));
+            let refused = parts.filter_map(|part| part.strip_prefix("q=")).any(|q| q.parse() == Ok(0.0));
+            named && !refused
+        })
+}
+
+fn announced_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests;

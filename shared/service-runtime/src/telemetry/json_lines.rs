@@ -1,0 +1,128 @@
+//! One JSON object per line and event.
+
+use std::error::Error;
+use std::fmt::Debug;
+use std::io::Write;
+
+use chrono::{SecondsFormat, Utc};
+use serde_json::{Map, Value};
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Subscriber};
+use tracing_subscriber::Layer;
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::Context;
+use tracing_subscriber::registry::LookupSpan;
+
+use super::current_ids;
+
+/// Writes events, with the fields of the spans around them flattened in. Where names meet, the inner one wins, and nothing replaces
+/// the fields that every line has.
+pub(super) struct JsonLines<W> {
+    service_name: &'static str,
+    writer: W,
+}
+
+/// The fields of a span, kept in its extensions.
+struct Fields(Map<String, Value>);
+
+impl<W> JsonLines<W> {
+    pub(super) fn new(service_name: &'static str, writer: W) -> Self {
+        Self { service_name, writer }
+    }
+}
+
+impl<S, W> Layer<S> for JsonLines<W>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    W: for<'a> MakeWriter<'a> + 'static,
+{
+    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
+        let mut fields = Map::new();
+        attributes.record(&mut Collect(&mut fields));
+        if let Some(span) = context.span(id) {
+            span.extensions_mut().insert(Fields(fields));
+        }
+    }
+
+    fn on_record(&self, id: &Id, values: &Record<'_>, context: Context<'_, S>) {
+        if let Some(span) = context.span(id)
+            && let Some(Fields(fields)) = span.extensions_mut().get_mut()
+        {
+            values.record(&mut Collect(fields));
+        }
+    }
+
+    fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
+        let mut fields = Map::new();
+        for span in context.event_scope(event).into_iter().flatten().collect::<Vec<_>>().iter().rev() {
+            if let Some(Fields(of_span)) = span.extensions().get() {
+                fields.extend(of_span.clone());
+            }
+        }
+        event.record(&mut Collect(&mut fields));
+        let request_id = fields.remove("request_id").unwrap_or(Value::Null);
+        let message = fields.remove("message").unwrap_or_else(|| "".into());
+        let (trace_id, span_id) = match current_ids() {
+            Some((trace, span)) => (trace.to_string().into(), span.to_string().into()),
+            None => (Value::Null, Value::Null),
+        };
+        let mut line = Map::new();
+        line.insert("timestamp".into(), Utc::now().to_rfc3339_opts(SecondsFormat::Micros, true).into());
+        line.insert("level".into(), event.metadata().level().as_str().into());
+        line.insert("message".into(), message);
+        line.insert("target".into(), event.metadata().target().into());
+        line.insert("service_name".into(), self.service_name.into());
+        line.insert("trace_id".into(), trace_id);
+        line.insert("span_id".into(), span_id);
+        line.insert("request_id".into(), request_id);
+        for (name, value) in fields {
+            line.entry(name).or_insert(value);
+        }
+        let mut line = Value::Object(line).to_string();
+        line.push('\n');
+        // A log that cannot be written must not stop the process: there is nowhere left to say so.
+        let _ = self.writer.make_writer_for(event.metadata()).write_all(line.as_bytes());
+    }
+}
+
+/// Takes fields as JSON values, without the ones that only the tracer reads.
+struct Collect<'a>(&'a mut Map<String, Value>);
+
+impl Collect<'_> {
+    fn take(&mut self, field: &Field, value: impl Into<Value>) {
+        if !field.name().starts_with("otel.") {
+            self.0.insert(field.name().trim_start_matches("r#").to_owned(), value.into());
+        }
+    }
+}
+
+impl Visit for Collect<'_> {
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        self.take(field, value);
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.take(field, value);
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.take(field, value);
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.take(field, value);
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.take(field, value);
+    }
+
+    fn record_error(&mut self, field: &Field, value: &(dyn Error + 'static)) {
+        self.take(field, value.to_string());
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        self.take(field, format!("{value:?}"));
+    }
+}

@@ -48,7 +48,8 @@ pub async fn migrate(pool: &PgPool, migrations: &Migrator) -> Result<(), sqlx::m
     let mut connection = pool.acquire().await?;
     // Building an index may take longer than the role allows an ordinary statement.
     sqlx::raw_sql("SET statement_timeout = 0; SET lock_timeout = '30s'").execute(&mut *connection).await?;
-    let result = migrations.run(&mut *connection).await;
+    // Not `run`: its generic bounds keep the future from being `Send` in a spawned task.
+    let result = migrations.run_direct(None, &mut *connection, false).await;
     // The session keeps these settings, so it must not go back into the pool.
     connection.close().await.ok();
     result

@@ -50,6 +50,7 @@ where
             return ExitCode::from(2);
         }
     };
+    std::panic::set_hook(Box::new(telemetry::log_panic));
     let code = match start(addr).await {
         Err(line) => {
             eprintln!("{name}: {line}");

@@ -71,12 +71,15 @@ fn refusal(path: &str, error: &serde_json::Error) -> Problem {
         return Problem::new(StatusCode::BAD_REQUEST, format!("The request body is not valid JSON: {text}"));
     }
     let parent = if path == "." { "" } else { path };
-    // A missing, unknown or doubled field is reported on the object around it: the text names the field.
-    let inner = ["missing field `", "unknown field `", "duplicate field `"]
+    // A missing or doubled field is reported on the object around it: the text names the field.
+    let inner = ["missing field `", "duplicate field `", "unknown field `"]
         .iter()
         .find_map(|kind| text.strip_prefix(kind)?.split('`').next());
     let field = match inner {
-        Some(name) if parent.is_empty() || parent.ends_with(name) => name.to_owned(),
+        Some(name) if parent.is_empty() => name.to_owned(),
+        Some(name) if !text.starts_with("missing") && parent.rsplit('.').next() == Some(name) => {
+            parent.to_owned()
+        }
         Some(name) => format!("{parent}.{name}"),
         None => parent.to_owned(),
     };
@@ -137,6 +140,8 @@ mod tests {
     fn missing_unknown_and_doubled_fields_are_named() {
         assert_eq!(refused(r#"{"items":[]}"#)["errors"][0]["field"], "user");
         assert_eq!(refused(r#"{"user":1,"user":2,"items":[]}"#)["errors"][0]["field"], "user");
+        let twice = r#"{"user":1,"items":[{"quantity":1,"quantity":2}]}"#;
+        assert_eq!(refused(twice)["errors"][0]["field"], "items[0].quantity");
         assert_eq!(refused(r#"{"user":1,"items":[],"extra":0}"#)["errors"][0]["field"], "extra");
         assert_eq!(refused(r#"{"user":1,"items":[{"size":0}]}"#)["errors"][0]["field"], "items[0].size");
         assert_eq!(refused(r#"{"user":1,"items":[{}]}"#)["errors"][0]["field"], "items[0].quantity");
@@ -144,7 +149,7 @@ mod tests {
 
     #[test]
     fn what_is_not_json_is_refused_with_the_place() {
-        for body in ["{", "{\"user\":1,}", "nope", "{} {}", "\u{0}"] {
+        for body in ["{", "{\"user\":1,}", "nope", r#"{"user":1,"items":[]} {}"#, "\u{0}"] {
             let text = refused(body)["error"].to_string();
             assert!(text.contains("not valid JSON") || text.contains("does not fit"), "{body} gave {text}");
         }

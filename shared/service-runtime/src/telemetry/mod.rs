@@ -48,7 +48,6 @@ pub fn init(service_name: &'static str) -> Result<Telemetry, String> {
             let (subscriber, telemetry) = subscriber(service_name, filter(&level)?, std::io::stdout);
             tracing::subscriber::set_global_default(subscriber)
                 .map_err(|_| "another logger was started before telemetry".to_owned())?;
-            std::panic::set_hook(Box::new(log_panic));
             Ok(telemetry)
         })
         .clone()
@@ -116,7 +115,7 @@ pub(crate) fn current_ids() -> Option<(TraceId, SpanId)> {
 }
 
 /// A panic becomes one log line. Only texts that are part of the program are shown: a formatted one may hold personal data.
-fn log_panic(panic: &std::panic::PanicHookInfo<'_>) {
+pub(crate) fn log_panic(panic: &std::panic::PanicHookInfo<'_>) {
     let text = panic.payload().downcast_ref::<&'static str>().copied().unwrap_or("(text withheld)");
     let place = panic.location().map(ToString::to_string).unwrap_or_default();
     tracing::error!(panic.place = place, panic.text = text, "panicked");

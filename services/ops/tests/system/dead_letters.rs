@@ -1,0 +1,46 @@
+//! Records on the topic that nobody of ours wrote.
+
+use std::time::Duration;
+
+use messaging::headers::dead_letter::{REASON, SOURCE_TOPIC};
+use testkit::eventually;
+use uuid::Uuid;
+
+use crate::system::system;
+use crate::topics::{self, GROUPS};
+
+const SOON: Duration = Duration::from_secs(30);
+
+#[tokio::test]
+async fn a_record_that_is_no_event_of_ours_ends_in_every_groups_dead_letters_and_later_orders_take_effect() {
+    let system = system().await;
+    let brokers = system.kafka_brokers();
+    let before = topics::dead_letter_counts(brokers).await;
+    // The key decides the partition: orders of the same partition have to get past the record, so one goes to each.
+    let records: Vec<Vec<u8>> =
+        (0..24).map(|n| format!("no event of ours {n} {}", Uuid::new_v4()).into()).collect();
+    for (n, record) in records.iter().enumerate() {
+        topics::send_foreign_record(brokers, &format!("stranger-{n}"), record).await;
+    }
+    let orders = system.shop.accepted_orders(60).await;
+
+    for group in GROUPS {
+        let expected = before[group] + records.len() as i64;
+        eventually(SOON, &format!("the dead letters of {group}"), async || {
+            let found = topics::dead_letter_counts(brokers).await[group];
+            if found == expected { Ok(()) } else { Err(format!("{found} instead of {expected}")) }
+        })
+        .await;
+        let letters = topics::dead_letters(brokers, group).await;
+        for record in &records {
+            let letter =
+                letters.iter().find(|letter| letter.value == *record).expect("the record as it came");
+            let header =
+                |name: &str| letter.headers.get(name).unwrap_or_else(|| panic!("no {name}: {letter:?}"));
+            assert!(header(REASON).contains("not an event envelope"), "{letter:?}");
+            assert_eq!(header(SOURCE_TOPIC), contracts::topics::ORDER_EVENTS);
+        }
+    }
+    system.every_order_took_effect_once(SOON).await;
+    system.were_accepted_and_applied(&orders).await;
+}

@@ -1,0 +1,217 @@
+//! The fixture: servers, databases, and the seven services between them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::{Deref, DerefMut};
+use std::process::Command;
+
+use serde_json::{Value, json};
+use testkit::{Kind, Process, Servers, TestDatabase, free_port};
+use tokio::sync::{MappedMutexGuard, Mutex, MutexGuard};
+
+use crate::shop::Shop;
+
+pub(crate) const ORDER_API: &str = "order-api";
+pub(crate) const RELAY: &str = "outbox-relay";
+pub(crate) const PROVIDERS: &str = "provider-sim";
+pub(crate) const CONSUMERS: [&str; 4] =
+    ["email-consumer", "sms-consumer", "inventory-consumer", "analytics-consumer"];
+
+/// Order matters: the providers' address is in the consumers' settings, and order-api migrates the relay's database.
+const SERVICES: [&str; 7] = [
+    PROVIDERS,
+    ORDER_API,
+    RELAY,
+    "email-consumer",
+    "sms-consumer",
+    "inventory-consumer",
+    "analytics-consumer",
+];
+
+/// Why not the real 200 and 300 ms: a thousand orders would take minutes. 5 % of the calls fail, as in the real thing.
+fn usual_providers() -> Value {
+    let channel = json!({ "latency_ms": 3, "failure_rate": 0.05, "lost_answer_rate": 0.0 });
+    json!({ "email": channel, "sms": channel })
+}
+
+/// A database per service.
+pub(crate) struct Databases {
+    pub(crate) orders: TestDatabase,
+    pub(crate) email: TestDatabase,
+    pub(crate) sms: TestDatabase,
+    pub(crate) inventory: TestDatabase,
+    pub(crate) analytics: TestDatabase,
+}
+
+pub(crate) struct System {
+    servers: Servers,
+    stopped: BTreeSet<Kind>,
+    pub(crate) databases: Databases,
+    services: BTreeMap<&'static str, Process>,
+}
+
+static SYSTEM: Mutex<Option<System>> = Mutex::const_new(None);
+
+/// The system, whole and quiet, for one test.
+pub(crate) async fn system() -> Running {
+    let mut slot = SYSTEM.lock().await;
+    match slot.as_mut() {
+        None => *slot = Some(System::start().await),
+        Some(system) => system.mend().await,
+    }
+    let system = MutexGuard::map(slot, |slot| slot.as_mut().expect("it was started above"));
+    system.set_providers(usual_providers()).await;
+    Running { shop: Shop::new(system.service(ORDER_API).url("")), system }
+}
+
+/// Exclusive use of the system. Shows the logs of all services when the test fails.
+pub(crate) struct Running {
+    system: MappedMutexGuard<'static, System>,
+    /// A client of this test: connections belong to the test's runtime.
+    pub(crate) shop: Shop,
+}
+
+impl Deref for Running {
+    type Target = System;
+
+    fn deref(&self) -> &System {
+        &self.system
+    }
+}
+
+impl DerefMut for Running {
+    fn deref_mut(&mut self) -> &mut System {
+        &mut self.system
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            for service in self.system.services.values() {
+                service.show_log();
+            }
+        }
+    }
+}
+
+impl System {
+    async fn start() -> Self {
+        tokio::task::spawn_blocking(|| testkit::build(&SERVICES)).await.expect("the services build");
+        let servers = Servers::private(&Kind::ALL).await;
+        create_topics(servers.kafka_brokers());
+        let databases = Databases {
+            orders: servers.database("orders").await,
+            email: servers.database("email").await,
+            sms: servers.database("sms").await,
+            inventory: servers.database("inventory").await,
+            analytics: servers.database("analytics").await,
+        };
+
+        let smtp = format!("127.0.0.1:{}", free_port());
+        let providers = format!("127.0.0.1:{}", free_port());
+        let journal = std::env::temp_dir().join(format!("provider-sim-{}.journal", uuid::Uuid::new_v4()));
+        let settings = [
+            ("PROVIDER_SIM_ADDR", providers.clone()),
+            ("PROVIDER_SIM_SMTP_ADDR", smtp.clone()),
+            ("PROVIDER_SIM_JOURNAL", journal.display().to_string()),
+            ("ORDERS_DATABASE_URL", databases.orders.url().to_owned()),
+            ("EMAIL_DATABASE_URL", databases.email.url().to_owned()),
+            ("SMS_DATABASE_URL", databases.sms.url().to_owned()),
+            ("INVENTORY_DATABASE_URL", databases.inventory.url().to_owned()),
+            ("ANALYTICS_DATABASE_URL", databases.analytics.url().to_owned()),
+            ("REDIS_URL", servers.redis_url().to_owned()),
+            ("KAFKA_BROKERS", servers.kafka_brokers().to_owned()),
+            ("SMTP_URL", format!("smtp://{smtp}")),
+            ("SMS_GATEWAY_URL", format!("http://{providers}/sms")),
+            // The same steps as the real ones, a tenth as long.
+            ("RETRY_BASE", "100ms".to_owned()),
+            ("RETRY_CAP", "800ms".to_owned()),
+        ];
+        let settings: Vec<(&str, &str)> =
+            settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let mut services = BTreeMap::new();
+        for name in SERVICES {
+            services.insert(name, Process::spawn(name, &settings).await);
+        }
+        Self { servers, stopped: BTreeSet::new(), databases, services }
+    }
+
+    /// Starts what an earlier test stopped and, having failed, did not start again.
+    async fn mend(&mut self) {
+        for kind in std::mem::take(&mut self.stopped) {
+            self.servers.start_again(kind).await;
+        }
+        for service in self.services.values_mut() {
+            if !service.is_running() {
+                service.restart_unready();
+            }
+        }
+        self.ready().await;
+    }
+
+    /// Waits until every service can serve.
+    pub(crate) async fn ready(&self) {
+        for service in self.services.values() {
+            service.ready().await;
+        }
+    }
+
+    pub(crate) fn service(&self, name: &str) -> &Process {
+        &self.services[name]
+    }
+
+    pub(crate) fn service_mut(&mut self, name: &str) -> &mut Process {
+        self.services.get_mut(name).unwrap_or_else(|| panic!("no service {name}"))
+    }
+
+    pub(crate) fn services_mut(&mut self) -> impl Iterator<Item = (&'static str, &mut Process)> {
+        self.services.iter_mut().map(|(name, process)| (*name, process))
+    }
+
+    pub(crate) fn kafka_brokers(&self) -> &str {
+        self.servers.kafka_brokers()
+    }
+
+    pub(crate) async fn stop(&mut self, kind: Kind) {
+        self.stopped.insert(kind);
+        self.servers.stop(kind).await;
+    }
+
+    pub(crate) async fn start_again(&mut self, kind: Kind) {
+        self.servers.start_again(kind).await;
+        self.stopped.remove(&kind);
+    }
+
+    pub(crate) async fn set_providers(&self, settings: Value) {
+        let url = self.service(PROVIDERS).url("/api/settings");
+        let answer =
+            reqwest::Client::new().put(url).json(&settings).send().await.expect("the providers answer");
+        assert!(answer.status().is_success(), "{:?}", answer.text().await);
+    }
+
+    /// Both providers take nothing, or work as usual again.
+    pub(crate) async fn refuse_all_deliveries(&self, refuse: bool) {
+        let channel = json!({ "latency_ms": 3, "failure_rate": 1.0, "lost_answer_rate": 0.0 });
+        let settings = if refuse { json!({ "email": channel, "sms": channel }) } else { usual_providers() };
+        self.set_providers(settings).await;
+    }
+
+    /// A GET that has to succeed, from any of the services.
+    pub(crate) async fn get(&self, service: &str, path: &str) -> Value {
+        let answer = reqwest::get(self.service(service).url(path)).await.expect("the service answers");
+        let status = answer.status();
+        let body: Value = answer.json().await.expect("JSON");
+        assert!(status.is_success(), "{service}{path}: {status} {body}");
+        body
+    }
+}
+
+/// The operator's own command creates the topics: this test's binary set has it.
+fn create_topics(brokers: &str) {
+    let output = Command::new(env!("CARGO_BIN_EXE_ops"))
+        .arg("topics")
+        .env("KAFKA_BROKERS", brokers)
+        .output()
+        .expect("ops runs");
+    assert!(output.status.success(), "ops topics: {}", String::from_utf8_lossy(&output.stderr));
+}

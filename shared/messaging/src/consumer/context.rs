@@ -1,8 +1,9 @@
 //! librdkafka's callbacks. They run on the polling thread, inside `poll`.
 
-use rdkafka::ClientContext;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, Rebalance};
-use tracing::{info, warn};
+use rdkafka::error::KafkaResult;
+use rdkafka::{ClientContext, TopicPartitionList};
+use tracing::{debug, info, warn};
 
 use super::partitions::Partitions;
 use super::status::ConsumerStatus;
@@ -28,6 +29,14 @@ impl ConsumerContext for Context {
             }
             Rebalance::Assign(list) => info!(partitions = list.count(), "partitions assigned"),
             Rebalance::Error(error) => warn!(%error, "rebalance failed"),
+        }
+    }
+
+    /// A failed commit is made up for by the next one, which carries all offsets again.
+    fn commit_callback(&self, result: KafkaResult<()>, _: &TopicPartitionList) {
+        if let Err(error) = result {
+            debug!(%error, "commit failed, will be repeated");
+            self.partitions.commit_failed();
         }
     }
 

@@ -1,7 +1,5 @@
 //! Records that will not be applied, kept with the reason.
 
-use rdkafka::message::OwnedHeaders;
-
 use super::delivery::Record;
 use crate::headers::{dead_letter, with};
 use crate::producer::OutgoingRecord;
@@ -14,7 +12,7 @@ pub(super) fn topic(topic: &str, group: &str) -> String {
 /// The dead letter of `record`: key, value and headers as they were, and what happened beside them.
 pub(super) fn letter(record: &Record, group: &str, reason: &str, attempts: u32) -> OutgoingRecord {
     let key = String::from_utf8_lossy(&record.key).into_owned();
-    let original = record.headers.clone().unwrap_or_else(OwnedHeaders::new);
+    let original = record.headers.clone().unwrap_or_default();
     let headers = [
         (dead_letter::SOURCE_TOPIC, record.topic.as_ref()),
         (dead_letter::SOURCE_PARTITION, &record.partition.to_string()),

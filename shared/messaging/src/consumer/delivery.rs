@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span, error, info_span, warn};
 
 use super::status::ConsumerStatus;
-use super::{Answer, ConsumerSettings, Delivery, Handler, dead_letter};
+use super::{Answer, ConsumerSettings, Decode, Delivery, Handler, dead_letter};
 use crate::headers;
 use crate::producer::Producer;
 use crate::settings::RetrySettings;
@@ -43,7 +43,7 @@ pub(super) enum Outcome {
 pub(super) struct Process<H: Handler, E> {
     group: &'static str,
     retry: RetrySettings,
-    decode: fn(&[u8]) -> Result<Option<H::Event>, E>,
+    decode: Decode<H::Event, E>,
     handler: H,
     producer: Producer,
     status: ConsumerStatus,
@@ -55,7 +55,7 @@ pub(super) struct Process<H: Handler, E> {
 impl<H: Handler, E: Display + 'static> Process<H, E> {
     pub(super) fn new(
         settings: &ConsumerSettings,
-        decode: fn(&[u8]) -> Result<Option<H::Event>, E>,
+        decode: Decode<H::Event, E>,
         handler: H,
         producer: Producer,
         status: ConsumerStatus,

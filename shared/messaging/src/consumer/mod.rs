@@ -61,6 +61,9 @@ pub trait Handler: Send + Sync + 'static {
     fn handle(&self, event: &Self::Event, delivery: &Delivery) -> impl Future<Output = Answer> + Send;
 }
 
+/// Reads a payload: `Ok(None)` is a sound message that this consumer skips, an error sends the record to dead letters.
+pub type Decode<T, E> = fn(&[u8]) -> Result<Option<T>, E>;
+
 /// How a consumer runs.
 #[derive(Clone, Debug)]
 pub struct ConsumerSettings {
@@ -103,11 +106,10 @@ pub enum ConsumerError {
     Thread(String),
 }
 
-/// Consumes until `shutdown`, then drains, commits and leaves the group. `decode` reads a payload: `Ok(None)` skips it, an error sends
-/// it to dead letters.
+/// Consumes until `shutdown`, then drains, commits and leaves the group.
 pub async fn run<H, E>(
     settings: ConsumerSettings,
-    decode: fn(&[u8]) -> Result<Option<H::Event>, E>,
+    decode: Decode<H::Event, E>,
     handler: H,
     status: ConsumerStatus,
     shutdown: CancellationToken,

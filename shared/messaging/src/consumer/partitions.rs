@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt::Display;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -43,6 +43,7 @@ struct Assigned {
 /// All partitions of this consumer. Used by the polling thread only; the lock is there because librdkafka's callbacks take a shared reference.
 pub(super) struct Partitions {
     assigned: Mutex<HashMap<Key, Assigned>>,
+    commit_failed: AtomicBool,
     spawn: Spawn,
     runtime: Handle,
     drain: Duration,
@@ -59,7 +60,7 @@ impl Partitions {
         let spawn: Spawn = Box::new(move |records, give_up, done| {
             tasks.spawn(work(process.clone(), records, give_up, done))
         });
-        Self { assigned: Mutex::default(), spawn, runtime, drain }
+        Self { assigned: Mutex::default(), commit_failed: AtomicBool::new(false), spawn, runtime, drain }
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Key, Assigned>> {
@@ -94,9 +95,14 @@ impl Partitions {
         (list.count() > 0).then_some(list)
     }
 
-    /// Offsets that moved since they were taken last.
+    /// Offsets that moved since they were taken last; all of them after a failed commit.
     pub(super) fn take_offsets(&self) -> Option<TopicPartitionList> {
-        offsets(self.lock().iter_mut(), false)
+        offsets(self.lock().iter_mut(), self.commit_failed.swap(false, Ordering::Relaxed))
+    }
+
+    /// What was taken did not reach the broker.
+    pub(super) fn commit_failed(&self) {
+        self.commit_failed.store(true, Ordering::Relaxed);
     }
 
     /// Whether a task ended by itself, which it never does while its queue is open.

@@ -66,7 +66,12 @@ pub(super) fn run(
             if partitions.failed() {
                 return Err(ConsumerError::Thread("a partition's task ended early".to_owned()));
             }
-            commit(&consumer, CommitMode::Async);
+            if let Some(offsets) = partitions.take_offsets()
+                && let Err(error) = consumer.commit(&offsets, CommitMode::Async)
+            {
+                warn!(%error, "commit could not be sent, will be repeated");
+                partitions.commit_failed();
+            }
         }
         match consumer.poll(POLL) {
             None => {}
@@ -88,15 +93,6 @@ pub(super) fn run(
     }
     info!("consumer drained, leaving the group");
     Ok(())
-}
-
-fn commit(consumer: &BaseConsumer<Context>, mode: CommitMode) {
-    if let Some(offsets) = consumer.context().partitions.take_offsets()
-        && let Err(error) = consumer.commit(&offsets, mode)
-    {
-        // The next commit carries at least these offsets, unless nothing moves; then a restart repeats a few records.
-        warn!(%error, "commit failed");
-    }
 }
 
 /// Errors that librdkafka mends by itself are only noted.

@@ -1,0 +1,199 @@
+//! A mock cluster with one topic and one group, and consumers that write down what they handled.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use messaging::consumer::{self, Answer, ConsumerSettings, ConsumerStatus, Delivery, Handler};
+use messaging::{KafkaSettings, RetrySettings};
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::message::{Header, Headers, Message, OwnedHeaders};
+use rdkafka::mocking::MockCluster;
+use rdkafka::producer::{DefaultProducerContext, FutureProducer, FutureRecord};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+use testkit::eventually;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+pub(crate) const TRACEPARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+const PATIENCE: Duration = Duration::from_secs(60);
+
+pub(crate) struct Fixture {
+    _cluster: MockCluster<'static, DefaultProducerContext>,
+    brokers: String,
+    pub(crate) topic: String,
+    pub(crate) group: &'static str,
+    producer: FutureProducer,
+    handled: Arc<Mutex<Vec<String>>>,
+}
+
+struct Recording<F> {
+    decide: F,
+    pace: Option<Duration>,
+    handled: Arc<Mutex<Vec<String>>>,
+}
+
+impl<F: Fn(&str, &Delivery) -> Answer + Send + Sync + 'static> Handler for Recording<F> {
+    type Event = String;
+
+    async fn handle(&self, event: &String, delivery: &Delivery) -> Answer {
+        // The work of the handler, not a wait for something.
+        if let Some(pace) = self.pace {
+            tokio::time::sleep(pace).await;
+        }
+        self.handled.lock().unwrap().push(event.clone());
+        (self.decide)(event, delivery)
+    }
+}
+
+fn decode(payload: &[u8]) -> Result<Option<String>, &'static str> {
+    match std::str::from_utf8(payload).unwrap_or("garbage") {
+        "garbage" => Err("not an event"),
+        "unknown" => Ok(None),
+        text => Ok(Some(text.to_owned())),
+    }
+}
+
+pub(crate) struct Running {
+    pub(crate) status: ConsumerStatus,
+    handled: Arc<Mutex<Vec<String>>>,
+    shutdown: CancellationToken,
+    task: JoinHandle<Result<(), consumer::ConsumerError>>,
+}
+
+impl Running {
+    pub(crate) async fn until(&self, condition: impl Fn(&[String]) -> bool) {
+        eventually(PATIENCE, "the consumer has handled enough", async || {
+            let handled = self.handled.lock().unwrap().clone();
+            if condition(&handled) { Ok(()) } else { Err(format!("handled {}", handled.len())) }
+        })
+        .await;
+    }
+
+    pub(crate) async fn until_handled(&self, count: usize) {
+        self.until(|handled| handled.len() >= count).await;
+    }
+
+    pub(crate) async fn stop(self) {
+        self.shutdown.cancel();
+        self.task.await.unwrap().unwrap();
+    }
+}
+
+impl Fixture {
+    pub(crate) async fn new(group: &'static str, partitions: i32) -> Self {
+        let cluster = MockCluster::new(1).unwrap();
+        let topic = "things".to_owned();
+        cluster.create_topic(&topic, partitions, 1).unwrap();
+        cluster.create_topic(&format!("{topic}.{group}.dlq"), 1, 1).unwrap();
+        let brokers = cluster.bootstrap_servers();
+        let producer = ClientConfig::new().set("bootstrap.servers", &brokers).create().unwrap();
+        Self { _cluster: cluster, brokers, topic, group, producer, handled: Arc::default() }
+    }
+
+    pub(crate) async fn produce(&self, partition: i32, payloads: &[impl AsRef<str>]) {
+        for payload in payloads {
+            let headers = OwnedHeaders::new().insert(Header { key: "traceparent", value: Some(TRACEPARENT) });
+            let record = FutureRecord::to(&self.topic)
+                .partition(partition)
+                .key("key")
+                .payload(payload.as_ref())
+                .headers(headers);
+            self.producer.send(record, PATIENCE).await.unwrap();
+        }
+    }
+
+    pub(crate) fn consume(
+        &self,
+        decide: impl Fn(&str, &Delivery) -> Answer + Send + Sync + 'static,
+    ) -> Running {
+        self.start(decide, None)
+    }
+
+    /// Each record takes the handler `pace`.
+    pub(crate) fn consume_at(
+        &self,
+        pace: Duration,
+        decide: impl Fn(&str, &Delivery) -> Answer + Send + Sync + 'static,
+    ) -> Running {
+        self.start(decide, Some(pace))
+    }
+
+    fn start(
+        &self,
+        decide: impl Fn(&str, &Delivery) -> Answer + Send + Sync + 'static,
+        pace: Option<Duration>,
+    ) -> Running {
+        let retry = RetrySettings {
+            retry_max_attempts: 3,
+            retry_base: Duration::from_millis(20),
+            retry_cap: Duration::from_millis(50),
+        };
+        let kafka = KafkaSettings { brokers: self.brokers.clone() };
+        let settings = ConsumerSettings::new(kafka, retry, self.group, &self.topic);
+        let handler = Recording { decide, pace, handled: self.handled.clone() };
+        let (status, shutdown) = (ConsumerStatus::default(), CancellationToken::new());
+        let task = tokio::spawn(consumer::run(settings, decode, handler, status.clone(), shutdown.clone()));
+        Running { status, handled: self.handled.clone(), shutdown, task }
+    }
+
+    pub(crate) fn handled(&self) -> Vec<String> {
+        self.handled.lock().unwrap().clone()
+    }
+
+    /// The committed offset, -1 if there is none.
+    pub(crate) fn committed(&self, partition: i32) -> i64 {
+        let consumer = self.reader();
+        let mut list = TopicPartitionList::new();
+        list.add_partition(&self.topic, partition);
+        let committed = consumer.committed_offsets(list, PATIENCE).unwrap();
+        match committed.find_partition(&self.topic, partition).unwrap().offset() {
+            Offset::Offset(offset) => offset,
+            _ => -1,
+        }
+    }
+
+    fn reader(&self) -> BaseConsumer {
+        ClientConfig::new()
+            .set("bootstrap.servers", &self.brokers)
+            .set("group.id", self.group)
+            .set("enable.auto.commit", "false")
+            .create()
+            .unwrap()
+    }
+}
+
+pub(crate) struct Letter {
+    pub(crate) payload: String,
+    headers: OwnedHeaders,
+}
+
+impl Letter {
+    pub(crate) fn header(&self, name: &str) -> &str {
+        messaging::headers::text(&self.headers, name).unwrap_or_default()
+    }
+}
+
+/// Everything in the group's dead-letter topic.
+pub(crate) fn dead_letters(fixture: &Fixture) -> Vec<Letter> {
+    let topic = format!("{}.{}.dlq", fixture.topic, fixture.group);
+    let consumer = fixture.reader();
+    let (_, end) = consumer.fetch_watermarks(&topic, 0, PATIENCE).unwrap();
+    let mut list = TopicPartitionList::new();
+    list.add_partition_offset(&topic, 0, Offset::Beginning).unwrap();
+    consumer.assign(&list).unwrap();
+    let mut letters = Vec::new();
+    while (letters.len() as i64) < end {
+        let message = consumer.poll(PATIENCE).expect("a dead letter below the end offset").unwrap();
+        letters.push(Letter {
+            payload: String::from_utf8_lossy(message.payload().unwrap()).into_owned(),
+            headers: message.headers().map(rdkafka::message::BorrowedHeaders::detach).unwrap_or_default(),
+        });
+    }
+    letters
+}
+
+impl std::fmt::Debug for Letter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {:?}", self.payload, self.headers.iter().map(|h| h.key).collect::<Vec<_>>())
+    }
+}

@@ -1,3 +1,17 @@
 //! Confirms orders by e-mail over SMTP.
 
-fn main() {}
+use std::process::ExitCode;
+
+use email_consumer::Config;
+
+#[global_allocator]
+static GLOBAL: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let config: Config = service_runtime::settings::load();
+    service_runtime::process::main("email-consumer", config.http_addr, |listener, shutdown| {
+        email_consumer::run(config, listener, shutdown)
+    })
+    .await
+}

@@ -1,0 +1,143 @@
+//! Hands mails to the SMTP server over connections that are kept.
+//!
+//! Not lettre's own pool: its connections have no read time-out, and a send that is dropped half-way goes back into that
+//! pool with the answer still to come. The next mail on it would take that answer for its own and be lost. Here a connection
+//! is out of the pool while it is in use and comes back only after a complete, successful exchange; dropped in between, it is
+//! closed.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use lettre::Message;
+use lettre::transport::smtp;
+use lettre::transport::smtp::client::AsyncSmtpConnection;
+use tokio::time::{Instant, timeout};
+
+use crate::server::SmtpServer;
+
+/// As many as there are partitions to send for at a time, and some.
+const KEPT: usize = 16;
+/// After this the server may have closed the connection: asked before it is used.
+const TRUSTED_IDLE: Duration = Duration::from_secs(1);
+/// After this it probably has: servers close idle connections after a minute or more.
+const KEPT_IDLE: Duration = Duration::from_secs(30);
+
+/// Why a mail was not handed in. The texts name neither sender nor recipient, and nothing that the server said: servers
+/// like to repeat addresses.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SendError {
+    /// No session: not connected, not encrypted, not welcome or not logged in. Says nothing about the mail.
+    #[error("no session with the SMTP server: {0}")]
+    NoSession(String),
+    /// The session ended or fell silent in the middle. The mail may have been taken.
+    #[error("the SMTP server gave no answer: {0}")]
+    NoAnswer(String),
+    /// 4yz: not this time.
+    #[error("the SMTP server answered {0}")]
+    Transient(u16),
+    /// 5yz: never.
+    #[error("the SMTP server answered {0}")]
+    Permanent(u16),
+    /// The server lacks what this mail needs, such as addresses outside ASCII.
+    #[error("the SMTP server cannot carry this mail")]
+    Unsupported,
+}
+
+/// A way to the SMTP server. Sends any number of mails at a time.
+pub struct Mailer {
+    server: SmtpServer,
+    /// For a session to open, and for a mail to be answered.
+    timeout: Duration,
+    idle: Mutex<Vec<Idle>>,
+    /// Why the last mail found no provider, until one does.
+    trouble: Mutex<Option<String>>,
+}
+
+struct Idle {
+    connection: AsyncSmtpConnection,
+    since: Instant,
+}
+
+impl Mailer {
+    /// Does not connect yet.
+    pub fn new(server: SmtpServer, timeout: Duration) -> Self {
+        Self { server, timeout, idle: Mutex::default(), trouble: Mutex::default() }
+    }
+
+    /// Whether the provider could be reached when it was needed last.
+    pub fn state(&self) -> Result<(), String> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone().map_or(Ok(()), Err)
+    }
+
+    /// Hands in one mail and waits for the server to take it.
+    pub async fn send(&self, mail: &Message) -> Result<(), SendError> {
+        let result = self.try_send(mail).await;
+        let trouble = match &result {
+            Err(error @ (SendError::NoSession(_) | SendError::NoAnswer(_))) => Some(error.to_string()),
+            _ => None,
+        };
+        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
+        result
+    }
+
+    async fn try_send(&self, mail: &Message) -> Result<(), SendError> {
+        let mut connection = match timeout(self.timeout, self.connection()).await {
+            Ok(Ok(connection)) => connection,
+            Ok(Err(error)) => return Err(SendError::NoSession(kind(&error))),
+            Err(_) => return Err(SendError::NoSession(format!("nothing within {:?}", self.timeout))),
+        };
+        // On an error lettre has said goodbye already; dropping the connection closes it.
+        match timeout(self.timeout, connection.send(mail.envelope(), &mail.formatted())).await {
+            Ok(Ok(_)) => {
+                self.keep(connection);
+                Ok(())
+            }
+            Ok(Err(error)) => Err(refusal(&error)),
+            Err(_) => Err(SendError::NoAnswer(format!("nothing within {:?}", self.timeout))),
+        }
+    }
+
+    /// The connection that was used last, so that the others grow old and go; else a new one.
+    async fn connection(&self) -> Result<AsyncSmtpConnection, smtp::Error> {
+        while let Some(mut kept) = self.take() {
+            if kept.since.elapsed() <= TRUSTED_IDLE || kept.connection.test_connected().await {
+                return Ok(kept.connection);
+            }
+        }
+        self.server.connect().await
+    }
+
+    fn take(&self) -> Option<Idle> {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        idle.retain(|kept| kept.since.elapsed() < KEPT_IDLE);
+        idle.pop()
+    }
+
+    fn keep(&self, connection: AsyncSmtpConnection) {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        if idle.len() < KEPT {
+            idle.push(Idle { connection, since: Instant::now() });
+        }
+    }
+}
+
+fn refusal(error: &smtp::Error) -> SendError {
+    match error.status().map(u16::from) {
+        Some(code) if error.is_permanent() => SendError::Permanent(code),
+        Some(code) => SendError::Transient(code),
+        None if error.is_client() => SendError::Unsupported,
+        None => SendError::NoAnswer(kind(error)),
+    }
+}
+
+/// The kind of an error. Its full text may hold what the server said.
+fn kind(error: &smtp::Error) -> String {
+    match error.status() {
+        Some(code) => format!("it answered {code}"),
+        None if error.is_tls() => "TLS failed".to_owned(),
+        None if error.is_timeout() => "connecting took too long".to_owned(),
+        None if error.is_response() => "the connection ended or the answer is not SMTP".to_owned(),
+        None if error.is_client() => "it lacks the login or the encryption that was asked for".to_owned(),
+        None => "the connection failed".to_owned(),
+    }
+}

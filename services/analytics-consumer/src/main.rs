@@ -1,3 +1,17 @@
-//! Counts orders and revenue per minute and the best-selling products.
+//! The analytics consumer: settings, then `analytics_consumer::run` until a signal.
 
-fn main() {}
+use std::process::ExitCode;
+
+use analytics_consumer::Config;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let config: Config = service_runtime::settings::load();
+    service_runtime::process::main("analytics-consumer", config.http_addr, |listener, shutdown| {
+        analytics_consumer::run(config, listener, shutdown)
+    })
+    .await
+}

@@ -1,3 +1,17 @@
-//! Takes ordered quantities off the stock.
+//! The inventory consumer: settings, then `inventory_consumer::run` until a signal.
 
-fn main() {}
+use std::process::ExitCode;
+
+use inventory_consumer::Config;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let config: Config = service_runtime::settings::load();
+    service_runtime::process::main("inventory-consumer", config.http_addr, |listener, shutdown| {
+        inventory_consumer::run(config, listener, shutdown)
+    })
+    .await
+}

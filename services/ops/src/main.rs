@@ -1,3 +1,14 @@
-//! Operator commands: migrate databases, create topics.
+//! The operator's command: `ops --help` lists what it can do.
 
-fn main() {}
+use std::process::ExitCode;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match ops::run(service_runtime::settings::load()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("ops: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

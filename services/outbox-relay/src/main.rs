@@ -1,3 +1,17 @@
-//! Publishes the outbox to Kafka, in order per key.
+//! The outbox relay: settings, then `outbox_relay::run` until a signal.
 
-fn main() {}
+use std::process::ExitCode;
+
+use outbox_relay::Config;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let config: Config = service_runtime::settings::load();
+    service_runtime::process::main("outbox-relay", config.http_addr, |listener, shutdown| {
+        outbox_relay::run(config, listener, shutdown)
+    })
+    .await
+}

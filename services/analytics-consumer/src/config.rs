@@ -1,0 +1,32 @@
+//! Settings of the analytics consumer.
+
+use std::net::SocketAddr;
+
+use messaging::{KafkaSettings, RetrySettings};
+
+/// Counts orders and revenue per minute and the best-selling products.
+#[derive(Clone, clap::Parser)]
+#[command(name = "analytics-consumer", version)]
+pub struct Config {
+    /// Where queries and health are served: ip:port
+    #[arg(long, env = "ANALYTICS_ADDR", default_value = "127.0.0.1:5014")]
+    pub http_addr: SocketAddr,
+    /// Database of this consumer: postgres://user:password@host:port/database
+    #[arg(
+        long,
+        env = "ANALYTICS_DATABASE_URL",
+        hide_env_values = true,
+        value_parser = service_runtime::settings::postgres_url,
+        default_value = "postgres://analytics:analytics@127.0.0.1:15432/analytics"
+    )]
+    pub database_url: String,
+    /// Connections to the database: a number from 1 to 100. One per partition that is worked on at the same time, plus a few for queries
+    #[arg(long, env = "ANALYTICS_DATABASE_CONNECTIONS", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub database_connections: u32,
+    /// Brokers.
+    #[command(flatten)]
+    pub kafka: KafkaSettings,
+    /// Backoff and attempts.
+    #[command(flatten)]
+    pub retry: RetrySettings,
+}

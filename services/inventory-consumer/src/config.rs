@@ -1,0 +1,32 @@
+//! Settings of the inventory consumer.
+
+use std::net::SocketAddr;
+
+use messaging::{KafkaSettings, RetrySettings};
+
+/// Takes ordered quantities off the stock and answers what is left.
+#[derive(Clone, clap::Parser)]
+#[command(name = "inventory-consumer", version)]
+pub struct Config {
+    /// Where queries and health are served: ip:port
+    #[arg(long, env = "INVENTORY_ADDR", default_value = "127.0.0.1:5013")]
+    pub http_addr: SocketAddr,
+    /// Database of this consumer: postgres://user:password@host:port/database
+    #[arg(
+        long,
+        env = "INVENTORY_DATABASE_URL",
+        hide_env_values = true,
+        value_parser = service_runtime::settings::postgres_url,
+        default_value = "postgres://inventory:inventory@127.0.0.1:15432/inventory"
+    )]
+    pub database_url: String,
+    /// Connections to the database: a number from 1 to 100. One per partition that is worked on at the same time, plus a few for queries
+    #[arg(long, env = "INVENTORY_DATABASE_CONNECTIONS", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub database_connections: u32,
+    /// Brokers.
+    #[command(flatten)]
+    pub kafka: KafkaSettings,
+    /// Backoff and attempts.
+    #[command(flatten)]
+    pub retry: RetrySettings,
+}

@@ -1,0 +1,72 @@
+//! SQL of the inventory.
+
+use std::collections::BTreeMap;
+
+use sqlx::{PgConnection, PgPool};
+use uuid::Uuid;
+
+use crate::handler::{Outcome, Reservation};
+
+/// What is on hand of each product, locked until the transaction ends, in the order of the ids.
+pub(crate) async fn lock_stock(
+    transaction: &mut PgConnection,
+    products: &[i32],
+) -> Result<BTreeMap<i32, i32>, sqlx::Error> {
+    let rows = sqlx::query!(
+        "SELECT product_id, on_hand FROM stock WHERE product_id = ANY($1) ORDER BY product_id FOR UPDATE",
+        products
+    )
+    .fetch_all(transaction)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.product_id, row.on_hand)).collect())
+}
+
+/// Writes the decisions down and takes what was reserved off the stock.
+pub(crate) async fn record(
+    transaction: &mut PgConnection,
+    order_id: Uuid,
+    lines: &[Reservation],
+) -> Result<(), sqlx::Error> {
+    let products: Vec<i32> = lines.iter().map(|line| line.product_id).collect();
+    let quantities: Vec<i32> = lines.iter().map(|line| line.quantity).collect();
+    let outcomes: Vec<String> = lines.iter().map(|line| line.outcome.name().to_owned()).collect();
+    sqlx::query!(
+        "WITH decided AS (
+             INSERT INTO reservations (order_id, product_id, quantity, outcome)
+             SELECT $1, line.* FROM unnest($2::integer[], $3::integer[], $4::text[]) AS line (product_id, quantity, outcome)
+             RETURNING product_id, quantity, outcome
+         )
+         UPDATE stock SET on_hand = on_hand - decided.quantity
+         FROM decided
+         WHERE stock.product_id = decided.product_id AND decided.outcome = $5",
+        order_id,
+        &products,
+        &quantities,
+        &outcomes,
+        Outcome::Reserved.name()
+    )
+    .execute(transaction)
+    .await?;
+    Ok(())
+}
+
+/// What is on hand of a product; `None` if there is no such product.
+pub(crate) async fn on_hand(pool: &PgPool, product_id: i32) -> Result<Option<i32>, sqlx::Error> {
+    sqlx::query_scalar!("SELECT on_hand FROM stock WHERE product_id = $1", product_id)
+        .fetch_optional(pool)
+        .await
+}
+
+/// Product, quantity and outcome of each line of an order; empty if the order has not been seen.
+pub(crate) async fn reservations(
+    pool: &PgPool,
+    order_id: Uuid,
+) -> Result<Vec<(i32, i32, String)>, sqlx::Error> {
+    let rows = sqlx::query!(
+        "SELECT product_id, quantity, outcome FROM reservations WHERE order_id = $1 ORDER BY product_id",
+        order_id
+    )
+    .fetch_all(pool)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.product_id, row.quantity, row.outcome)).collect())
+}

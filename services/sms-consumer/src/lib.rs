@@ -1,1 +1,73 @@
 //! Confirms orders by text message over HTTP.
+
+mod config;
+mod gateway;
+mod handler;
+mod store;
+
+use std::sync::Arc;
+
+use anyhow::Context;
+use contracts::decode_order_created;
+use messaging::consumer::{self, ConsumerSettings, ConsumerStatus};
+use persistence::pool;
+use service_runtime::health::Health;
+use service_runtime::http::{self, Limits};
+use service_runtime::supervise::Supervisor;
+use service_runtime::telemetry;
+use sqlx::PgPool;
+use sqlx::migrate::Migrator;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+pub use config::Config;
+pub use gateway::{Gateway, NoClient, SendError};
+pub use handler::Confirmations;
+
+static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/sms");
+
+/// One connection for each partition that may be handled at a time would be 12; a message takes far longer than its rows.
+const DATABASE_CONNECTIONS: u32 = 6;
+
+/// Consumes order events until `shutdown`; `listener` is for the health routes.
+pub async fn run(config: Config, listener: TcpListener, shutdown: CancellationToken) -> anyhow::Result<()> {
+    let pool = pool::connect_lazy(&config.database_url, DATABASE_CONNECTIONS, "sms-consumer")
+        .context("SMS_DATABASE_URL")?;
+    let gateway = Gateway::new(config.gateway_url, config.gateway_token.as_ref(), config.gateway_timeout)?;
+    let gateway = Arc::new(gateway);
+    let status = ConsumerStatus::default();
+    let health = health(&pool, &status, &gateway);
+
+    let mut settings = ConsumerSettings::new(config.kafka, config.retry, config.group, config.topic);
+    settings.continue_trace = telemetry::continue_trace;
+    let handler = Confirmations::new(pool.clone(), gateway);
+
+    let mut supervisor = Supervisor::new(shutdown.clone());
+    let router = http::harden(health.routes(), Limits::default());
+    supervisor.spawn("http", http::serve(listener, router, shutdown.clone()));
+    supervisor.spawn("consumer", async move {
+        tokio::select! {
+            migrated = pool::migrate_when_available(&pool, &MIGRATIONS) => migrated?,
+            () = shutdown.cancelled() => return Ok(()),
+        }
+        health.set_ready(true);
+        consumer::run(settings, decode_order_created, handler, status, shutdown).await?;
+        Ok(())
+    });
+    supervisor.run().await
+}
+
+/// The gateway is no part of readiness: while it is away there is nothing better to do than to wait for it.
+fn health(pool: &PgPool, status: &ConsumerStatus, gateway: &Arc<Gateway>) -> Health {
+    let (pool, kafka, live, gateway) = (pool.clone(), status.clone(), status.clone(), Arc::clone(gateway));
+    Health::builder("sms-consumer")
+        .required("postgres", move || {
+            let pool = pool.clone();
+            async move { pool::ping(&pool).await.map_err(|error| error.to_string()) }
+        })
+        .required("kafka", move || std::future::ready(kafka.ready()))
+        .optional("gateway", move || std::future::ready(gateway.state()))
+        .live("consumer", move || live.is_live())
+        .not_ready_yet()
+        .build()
+}

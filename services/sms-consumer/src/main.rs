@@ -1,3 +1,17 @@
 //! Confirms orders by text message over HTTP.
 
-fn main() {}
+use std::process::ExitCode;
+
+use sms_consumer::Config;
+
+#[global_allocator]
+static GLOBAL: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let config: Config = service_runtime::settings::load();
+    service_runtime::process::main("sms-consumer", config.http_addr, |listener, shutdown| {
+        sms_consumer::run(config, listener, shutdown)
+    })
+    .await
+}

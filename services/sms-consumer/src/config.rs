@@ -1,0 +1,102 @@
+//! Settings of the process.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use clap::Parser;
+use contracts::topics;
+use messaging::{KafkaSettings, RetrySettings};
+use reqwest::Url;
+use secrecy::SecretString;
+use service_runtime::settings;
+
+/// Confirms orders by text message.
+#[derive(Clone, Parser)]
+#[command(name = "sms-consumer", version)]
+pub struct Config {
+    /// Where health is served: ip:port
+    #[arg(long, env = "SMS_ADDR", default_value = "127.0.0.1:5012")]
+    pub http_addr: SocketAddr,
+
+    /// Database of inbox and deliveries: postgres://user:password@host:port/database
+    #[arg(
+        long,
+        env = "SMS_DATABASE_URL",
+        hide_env_values = true,
+        default_value = "postgres://sms:sms@127.0.0.1:15432/sms",
+        value_parser = settings::postgres_url
+    )]
+    pub database_url: String,
+
+    /// Where text messages are posted: http:// or https:// and a path. Another gateway is another provider: it honours the
+    /// Idempotency-Key, or a repeat after a lost answer reaches the customer twice
+    #[arg(
+        long,
+        env = "SMS_GATEWAY_URL",
+        hide_env_values = true,
+        default_value = "http://127.0.0.1:5020/sms",
+        value_parser = gateway_url
+    )]
+    pub gateway_url: Url,
+
+    /// Token of the gateway, sent as `Authorization: Bearer`; without it no such header is sent
+    #[arg(long, env = "SMS_GATEWAY_TOKEN", hide_env_values = true, value_parser = token)]
+    pub gateway_token: Option<SecretString>,
+
+    /// Time for an answer of the gateway before it counts as away: a duration like 10s. Below the provider's own latency
+    /// nothing is ever confirmed; a long one notices a dead gateway late
+    #[arg(long, env = "SMS_TIMEOUT", default_value = "10s", value_parser = settings::duration)]
+    pub gateway_timeout: Duration,
+
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "clap would take it as the description of the whole program")]
+    pub kafka: KafkaSettings,
+
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "clap would take it as the description of the whole program")]
+    pub retry: RetrySettings,
+
+    /// Where orders come from. Not to be set from outside: this and the group are part of the system's design, and only a test
+    /// has reason for others.
+    #[arg(skip = topics::ORDER_EVENTS)]
+    pub topic: &'static str,
+
+    /// The consumer group; it also names the topic of dead letters.
+    #[arg(skip = topics::SMS_GROUP)]
+    pub group: &'static str,
+}
+
+fn gateway_url(text: &str) -> Result<Url, &'static str> {
+    let expected =
+        "expected http:// or https:// with host and path, such as https://sms.example.com/messages";
+    let url: Url = text.parse().map_err(|_| expected)?;
+    if matches!(url.scheme(), "http" | "https") && url.has_host() { Ok(url) } else { Err(expected) }
+}
+
+/// An empty setting is no token: that is how compose files say "not set".
+fn token(text: &str) -> Result<SecretString, &'static str> {
+    if text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        Ok(SecretString::from(text))
+    } else {
+        Err("expected visible ASCII characters without spaces")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gateway_is_reached_over_http_and_nothing_else() {
+        assert!(gateway_url("https://sms.example.com/messages?from=shop").is_ok());
+        for wrong in ["", "sms.example.com", "ftp://sms.example.com", "smtp://sms.example.com", "http://"] {
+            assert!(gateway_url(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_token_cannot_add_a_header_line() {
+        assert!(token("abc\r\nX-Admin: 1").is_err() && token("two words").is_err());
+        assert!(token("abc").is_ok() && token("").is_ok());
+    }
+}

@@ -1,0 +1,95 @@
+//! An accepted order is confirmed by text message.
+
+use std::sync::Arc;
+
+use contracts::{Envelope, OrderCreated};
+use messaging::consumer::{Answer, Delivery, Handler};
+use persistence::inbox;
+use sqlx::PgPool;
+
+use crate::gateway::{Gateway, SendError, TextMessage};
+use crate::store;
+
+/// Sends one text message per accepted order.
+///
+/// The message goes out before the inbox row is written, so a crash in between sends it again, under the same
+/// Idempotency-Key: at least once towards the gateway, and once to the customer if the gateway honours the key.
+pub struct Confirmations {
+    pool: PgPool,
+    gateway: Arc<Gateway>,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error("the sms database failed: {0}")]
+    Database(#[from] sqlx::Error),
+    #[error(transparent)]
+    Gateway(#[from] SendError),
+}
+
+impl Confirmations {
+    /// Confirmations over `gateway`, noted in the database behind `pool`.
+    pub fn new(pool: PgPool, gateway: Arc<Gateway>) -> Self {
+        Self { pool, gateway }
+    }
+
+    async fn confirm(&self, event: &Envelope<OrderCreated>) -> Result<(), Failure> {
+        if inbox::seen(&self.pool, event.id).await? {
+            return Ok(());
+        }
+        let order = &event.data;
+        let text = text(order);
+        let message = TextMessage { to: &order.phone, text: &text, order_id: order.order_id };
+        // No transaction is open while the gateway takes its time.
+        self.gateway.send(event.id, &message).await?;
+
+        let mut transaction = self.pool.begin().await?;
+        if inbox::first_delivery(&mut transaction, event.id, event.occurred_at).await? {
+            let message_id = event.id.to_string();
+            store::insert_delivery(&mut transaction, event.id, order.order_id, &message_id).await?;
+        }
+        transaction.commit().await?;
+        Ok(())
+    }
+}
+
+/// Short enough for one message of the short message service (160 characters).
+fn text(order: &OrderCreated) -> String {
+    format!("We received your order {}. Total: {}. Thank you!", order.order_id, order.total)
+}
+
+impl Handler for Confirmations {
+    type Event = Envelope<OrderCreated>;
+
+    async fn handle(&self, event: &Self::Event, _: &Delivery) -> Answer {
+        match self.confirm(event).await {
+            Ok(()) => {
+                tracing::info!(order_id = %event.data.order_id, "order confirmed by text message");
+                Answer::Ok
+            }
+            Err(failure) => answer(&failure),
+        }
+    }
+}
+
+fn answer(failure: &Failure) -> Answer {
+    let reason = failure.to_string();
+    match failure {
+        Failure::Gateway(SendError::Transient(_)) => Answer::Retry(reason),
+        Failure::Gateway(SendError::Permanent(_)) => Answer::Poison(reason),
+        Failure::Gateway(SendError::NoAnswer(_) | SendError::NotServed(_)) => Answer::Unavailable(reason),
+        Failure::Database(error) if is_of_this_event(error) => Answer::Poison(reason),
+        // Also what waiting alone does not mend, a missing table say: the mistake is ours and not the order's, so the order
+        // waits for the mend instead of going to dead letters.
+        Failure::Database(_) => Answer::Unavailable(reason),
+    }
+}
+
+/// A value that the database cannot hold, such as a date beyond its calendar (SQLSTATE class 22, data exception).
+fn is_of_this_event(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Encode(_) => true,
+        sqlx::Error::Database(error) => error.code().is_some_and(|code| code.starts_with("22")),
+        _ => false,
+    }
+}

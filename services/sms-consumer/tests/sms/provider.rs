@@ -1,0 +1,60 @@
+//! The stand-in for the text-message company, in this process.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use provider_sim::smtp::Limits;
+use reqwest::{StatusCode, Url};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use uuid::Uuid;
+
+pub(crate) struct Provider {
+    http: SocketAddr,
+    _journal: TempDir,
+    _stop: DropGuard,
+}
+
+impl Provider {
+    /// Quick and without failures, so that a test says what it wants.
+    pub(crate) async fn calm() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = folder.path().join("journal.jsonl");
+        let http = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let smtp = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let shutdown = CancellationToken::new();
+        let provider =
+            Self { http: http.local_addr().unwrap(), _journal: folder, _stop: shutdown.clone().drop_guard() };
+        tokio::spawn(async move {
+            provider_sim::serve(&journal, http, smtp, Limits::default(), shutdown).await.unwrap()
+        });
+        provider.set(json!({"latency_ms": 0, "failure_rate": 0, "lost_answer_rate": 0})).await;
+        provider
+    }
+
+    pub(crate) async fn set(&self, sms: Value) {
+        let url = format!("http://{}/api/settings", self.http);
+        let change = json!({ "sms": sms });
+        let response = reqwest::Client::new().put(url).json(&change).send().await.unwrap();
+        assert_eq!(response.status(), StatusCode::OK);
+    }
+
+    /// Distinct and repeated messages about an order.
+    pub(crate) async fn deliveries(&self, order_id: Uuid) -> (u64, u64) {
+        let counts = self.json(&format!("/api/deliveries/{order_id}")).await;
+        (counts["sms"]["distinct"].as_u64().unwrap(), counts["sms"]["repeated"].as_u64().unwrap())
+    }
+
+    pub(crate) async fn refused(&self) -> u64 {
+        self.json("/api/deliveries").await["sms"]["refused"].as_u64().unwrap()
+    }
+
+    async fn json(&self, path: &str) -> Value {
+        reqwest::get(format!("http://{}{path}", self.http)).await.unwrap().json().await.unwrap()
+    }
+
+    pub(crate) fn gateway_url(&self) -> Url {
+        format!("http://{}/sms", self.http).parse().unwrap()
+    }
+}

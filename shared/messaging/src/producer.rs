@@ -78,6 +78,8 @@ impl Producer {
             // What Java clients use: the same key goes to the same partition whoever writes it.
             .set("partitioner", "murmur2_random")
             .set("message.timeout.ms", message_timeout.as_millis().to_string())
+            // A topic that is missing is called so before the record times out, and not after the default of 30 s.
+            .set("topic.metadata.propagation.max.ms", "1000")
             .set("reconnect.backoff.max.ms", "1000")
             .create()?;
         Ok(Self { inner })

@@ -1,0 +1,229 @@
+//! An outbox of its own, a topic of its own, and relays that can be killed.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use messaging::{KafkaSettings, TopicSpec, ensure_topics};
+use outbox_relay::{Relay, RelaySettings, RelayStatus};
+use rdkafka::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::message::{BorrowedMessage, Headers, Message};
+use rdkafka::{Offset, TopicPartitionList};
+use sqlx::{PgConnection, PgPool};
+use testkit::{Servers, TestDatabase, eventually};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+pub(crate) const TRACEPARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+const PATIENCE: Duration = Duration::from_secs(60);
+const PARTITIONS: i32 = 3;
+
+pub(crate) struct Fixture {
+    pub(crate) pool: PgPool,
+    topic: String,
+    kafka: KafkaSettings,
+    reader: Mutex<Option<BaseConsumer>>,
+    _database: TestDatabase,
+}
+
+pub(crate) struct Record {
+    pub(crate) key: String,
+    pub(crate) payload: String,
+    pub(crate) headers: HashMap<String, String>,
+}
+
+pub(crate) struct Running {
+    status: RelayStatus,
+    shutdown: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl Running {
+    pub(crate) async fn stop(self) {
+        self.shutdown.cancel();
+        self.task.await.unwrap();
+    }
+
+    /// Ends it wherever it is, without giving the lease back.
+    pub(crate) fn kill(&self) {
+        self.task.abort();
+    }
+
+    pub(crate) async fn until_leader(&self) {
+        eventually(PATIENCE, "the relay holds the lease", async || {
+            if self.status.is_leader() { Ok(()) } else { Err("it does not") }
+        })
+        .await;
+    }
+
+    pub(crate) async fn until_in_trouble(&self) -> String {
+        eventually(PATIENCE, "the relay reports trouble", async || match self.status.check() {
+            Ok(()) => Err("it is well"),
+            Err(trouble) => Ok(trouble),
+        })
+        .await
+    }
+}
+
+impl Fixture {
+    pub(crate) async fn new() -> Self {
+        let fixture = Self::without_topic().await;
+        fixture.create_topic().await;
+        fixture
+    }
+
+    pub(crate) async fn without_topic() -> Self {
+        let servers = Servers::shared().await;
+        let database = servers.database("orders").await.migrated().await;
+        Self {
+            pool: database.pool().await,
+            topic: format!("relay-test-{}", Uuid::new_v4()),
+            kafka: KafkaSettings { brokers: servers.kafka_brokers().to_owned() },
+            reader: Mutex::default(),
+            _database: database,
+        }
+    }
+
+    pub(crate) async fn create_topic(&self) {
+        let topic = TopicSpec { name: self.topic.clone(), partitions: PARTITIONS, retention_ms: 3_600_000 };
+        ensure_topics(&self.kafka, &[topic], PATIENCE).await.unwrap();
+    }
+
+    pub(crate) fn relay(&self) -> Running {
+        let settings = RelaySettings {
+            lease: Duration::from_secs(4),
+            message_timeout: Duration::from_secs(2),
+            pause: Duration::from_millis(100),
+            ..RelaySettings::default()
+        };
+        let (status, shutdown) = (RelayStatus::default(), CancellationToken::new());
+        let relay = Relay::new(self.pool.clone(), self.kafka.clone(), settings, status.clone()).unwrap();
+        let task = tokio::spawn(relay.run(shutdown.clone()));
+        Running { status, shutdown, task }
+    }
+
+    pub(crate) async fn insert(&self, aggregate: Uuid, sequence: i64, payload: &str) -> Uuid {
+        let mut connection = self.pool.acquire().await.unwrap();
+        self.insert_in(&mut connection, aggregate, sequence, payload).await
+    }
+
+    /// The documented INSERT.
+    pub(crate) async fn insert_in(
+        &self,
+        connection: &mut PgConnection,
+        aggregate: Uuid,
+        sequence: i64,
+        payload: &str,
+    ) -> Uuid {
+        let event_id = Uuid::new_v4();
+        sqlx::query(
+            "INSERT INTO outbox (topic, aggregate_id, sequence, event_id, event_type, source, traceparent, payload)
+             VALUES ($1, $2, $3, $4, 'ThingHappened', '/tests', $5, $6::json)",
+        )
+        .bind(&self.topic)
+        .bind(aggregate)
+        .bind(sequence)
+        .bind(event_id)
+        .bind(TRACEPARENT)
+        .bind(payload)
+        .execute(connection)
+        .await
+        .unwrap();
+        event_id
+    }
+
+    async fn count(&self, query: &'static str) -> i64 {
+        sqlx::query_scalar(query).fetch_one(&self.pool).await.unwrap()
+    }
+
+    pub(crate) async fn waiting(&self) -> i64 {
+        self.count("SELECT count(*) FROM outbox").await
+    }
+
+    pub(crate) async fn blocked(&self) -> i64 {
+        self.count("SELECT count(*) FROM outbox_blocked").await
+    }
+
+    pub(crate) async fn leases_held(&self) -> i64 {
+        self.count("SELECT count(*) FROM outbox_lease WHERE expires_at > now()").await
+    }
+
+    pub(crate) async fn until_empty(&self) {
+        eventually(PATIENCE, "the outbox is empty", async || match self.waiting().await {
+            0 => Ok(()),
+            waiting => Err(format!("{waiting} rows wait")),
+        })
+        .await;
+    }
+
+    pub(crate) async fn until_blocked(&self, key: Uuid) -> String {
+        eventually(PATIENCE, "the key is blocked", async || {
+            sqlx::query_scalar::<_, String>("SELECT reason FROM outbox_blocked WHERE aggregate_id = $1")
+                .bind(key)
+                .fetch_optional(&self.pool)
+                .await
+                .unwrap()
+                .ok_or("it is not")
+        })
+        .await
+    }
+
+    /// The next `count` records of the topic, from where the last call ended.
+    pub(crate) async fn read(&self, count: usize) -> Vec<Record> {
+        let reader = self.reader.lock().unwrap().take().unwrap_or_else(|| self.reader_from_start());
+        let (reader, records) = tokio::task::spawn_blocking(move || {
+            let records = (0..count).map(|_| record(&next(&reader))).collect();
+            (reader, records)
+        })
+        .await
+        .unwrap();
+        *self.reader.lock().unwrap() = Some(reader);
+        records
+    }
+
+    /// Everything that is on the topic now, partition by partition.
+    pub(crate) async fn read_all(&self) -> Vec<Record> {
+        let reader = self.reader_from_start();
+        let topic = self.topic.clone();
+        tokio::task::spawn_blocking(move || {
+            let total: i64 =
+                (0..PARTITIONS).map(|p| reader.fetch_watermarks(&topic, p, PATIENCE).unwrap().1).sum();
+            (0..total).map(|_| record(&next(&reader))).collect()
+        })
+        .await
+        .unwrap()
+    }
+
+    fn reader_from_start(&self) -> BaseConsumer {
+        let reader: BaseConsumer = ClientConfig::new()
+            .set("bootstrap.servers", &self.kafka.brokers)
+            .set("group.id", "relay-test")
+            .set("enable.auto.commit", "false")
+            .create()
+            .unwrap();
+        let mut list = TopicPartitionList::new();
+        for partition in 0..PARTITIONS {
+            list.add_partition_offset(&self.topic, partition, Offset::Beginning).unwrap();
+        }
+        reader.assign(&list).unwrap();
+        reader
+    }
+}
+
+fn next(reader: &BaseConsumer) -> BorrowedMessage<'_> {
+    reader.poll(PATIENCE).expect("a record in time").unwrap()
+}
+
+fn record(message: &BorrowedMessage<'_>) -> Record {
+    let text = |bytes: Option<&[u8]>| String::from_utf8(bytes.unwrap_or_default().to_vec()).unwrap();
+    let headers = message
+        .headers()
+        .map(|headers| headers.iter().map(|header| (header.key.to_owned(), text(header.value))).collect());
+    Record {
+        key: text(message.key()),
+        payload: text(message.payload()),
+        headers: headers.unwrap_or_default(),
+    }
+}

@@ -1,0 +1,128 @@
+# shellcheck shell=bash
+# What every part of ./dev uses: messages, progress, ports, and processes that are known by more than their number.
+
+# Answers go to standard output, everything else to standard error: the tests read what `servers start` prints.
+say() { printf '%s\n' "$*" >&2; }
+
+# One line: what is wrong, then how to mend it.
+fail() {
+    say "error: $1${2:+. Mend it: $2}"
+    exit 1
+}
+
+have() { command -v "$1" >/dev/null 2>&1; }
+
+# Runs a long command with its output in a file, and shows the seconds and the last line of that output meanwhile: on a
+# terminal in place, elsewhere as a line every ten seconds. A failure shows the end of the output.
+with_progress() { # LABEL LOG COMMAND...
+    local label=$1 log=$2 started=$SECONDS shown=$SECONDS seconds line status=0
+    shift 2
+    mkdir -p "$(dirname "$log")"
+    "$@" </dev/null >"$log" 2>&1 &
+    local job=$!
+    while kill -0 "$job" 2>/dev/null; do
+        seconds=$((SECONDS - started))
+        if [[ -t 2 ]]; then
+            line=$(tail -c 2000 "$log" | tr '\r' '\n' | grep -v '^ *$' | tail -n 1 || true)
+            printf '\r\033[K  %s, %ss  %s' "$label" "$seconds" "$(cut -c -60 <<<"${line#"${line%%[! ]*}"}")" >&2
+        elif ((SECONDS - shown >= 10)); then
+            shown=$SECONDS
+            say "  $label, ${seconds}s"
+        fi
+        sleep 0.3
+    done
+    wait "$job" || status=$?
+    if [[ -t 2 ]]; then printf '\r\033[K' >&2; fi
+    if ((status == 0)); then
+        say "  $label: done in $((SECONDS - started))s"
+        return
+    fi
+    say "  $label: failed after $((SECONDS - started))s; the end of $log:"
+    tail -n 30 "$log" | sed 's/^/    /' >&2
+    return "$status"
+}
+
+# Somebody listens on this port of the loopback interface.
+port_taken() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
+
+# Below the range that the kernel hands out to outgoing connections, so that a stopped server finds its port free again.
+free_port() {
+    local port
+    while port=$(shuf -i 20000-29999 -n 1) && port_taken "$port"; do :; done
+    echo "$port"
+}
+
+# "the process redis-server (pid 123)", as far as this user may see it.
+who_listens() {
+    local found
+    found=$(ss -Hltnp "sport = :$1" 2>/dev/null | sed -n 's/.*users:(("\([^"]*\)",pid=\([0-9]*\).*/\1 (pid \2)/p' | head -n 1)
+    echo "${found:-a process of another user}"
+}
+
+# A process is its number and its start time: a number alone may by now be somebody else's process.
+process_start_time() {
+    local fields
+    fields=$(cat "/proc/$1/stat" 2>/dev/null) || return 1
+    read -r -a fields <<<"${fields##*) }"
+    # A zombie only waits for its parent to look at it.
+    [[ ${fields[0]} != [ZX] ]] && echo "${fields[19]}"
+}
+
+remember_process() { # FILE PID
+    local started
+    started=$(process_start_time "$2") || started=gone
+    echo "$2 $started" >"$1"
+}
+
+# Prints the number of the process that FILE remembers, if that very process still runs.
+running_process() { # FILE
+    local pid started
+    read -r pid started 2>/dev/null <"$1" || return 1
+    [[ $(process_start_time "$pid") == "$started" ]] && echo "$pid"
+}
+
+# In a session of its own, so that Ctrl-C in the caller's terminal reaches the caller alone, and without the caller's
+# files, so that nobody waits for an end of file that comes only when a server stops.
+launch() { # PID_FILE LOG COMMAND...
+    local pid_file=$1 log=$2
+    shift 2
+    (
+        for fd in /proc/self/fd/*; do
+            if ((${fd##*/} > 2)); then eval "exec ${fd##*/}>&-"; fi
+        done
+        exec setsid "$@"
+    ) </dev/null >"$log" 2>&1 &
+    remember_process "$pid_file" $!
+}
+
+children_of() { cat "/proc/$1/task/$1/children" 2>/dev/null || true; }
+
+# Asks the process that FILE remembers to end, insists after SECONDS, and waits for it and its children to be gone.
+stop_process() { # FILE SIGNAL SECONDS
+    local file=$1 signal=$2 deadline=$((SECONDS + $3)) pid family member
+    if pid=$(running_process "$file"); then
+        family="$pid $(children_of "$pid")"
+        # What was stopped by SIGSTOP hears nothing else before SIGCONT.
+        kill -s "$signal" "$pid" 2>/dev/null || true
+        kill -s CONT "$pid" 2>/dev/null || true
+        for member in $family; do
+            while process_start_time "$member" >/dev/null; do
+                if ((SECONDS >= deadline)); then
+                    kill -s KILL "$member" 2>/dev/null || true
+                fi
+                sleep 0.05
+            done
+        done
+    fi
+    rm -f "$file"
+}
+
+# Polls until COMMAND succeeds. Gives up early when the process that FILE remembers has ended.
+wait_until() { # SECONDS FILE COMMAND...
+    local deadline=$((SECONDS + $1)) file=$2
+    shift 2
+    until "$@"; do
+        if ((SECONDS >= deadline)) || ! running_process "$file" >/dev/null; then return 1; fi
+        sleep 0.1
+    done
+}

@@ -39,8 +39,8 @@ pub struct Config {
     )]
     pub gateway_url: Url,
 
-    /// Token of the gateway, sent as `Authorization: Bearer`; without it no such header is sent
-    #[arg(long, env = "SMS_GATEWAY_TOKEN", hide_env_values = true, value_parser = token)]
+    /// Token of the gateway, sent as `Authorization: Bearer`; without it, or with an empty one, no such header is sent
+    #[arg(long, env = "SMS_GATEWAY_TOKEN", hide_env_values = true)]
     pub gateway_token: Option<SecretString>,
 
     /// Time for an answer of the gateway before it counts as away: a duration like 10s. Below the provider's own latency
@@ -73,15 +73,6 @@ fn gateway_url(text: &str) -> Result<Url, &'static str> {
     if matches!(url.scheme(), "http" | "https") && url.has_host() { Ok(url) } else { Err(expected) }
 }
 
-/// An empty setting is no token: that is how compose files say "not set".
-fn token(text: &str) -> Result<SecretString, &'static str> {
-    if text.bytes().all(|byte| byte.is_ascii_graphic()) {
-        Ok(SecretString::from(text))
-    } else {
-        Err("expected visible ASCII characters without spaces")
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -92,11 +83,5 @@ mod tests {
         for wrong in ["", "sms.example.com", "ftp://sms.example.com", "smtp://sms.example.com", "http://"] {
             assert!(gateway_url(wrong).is_err(), "{wrong}");
         }
-    }
-
-    #[test]
-    fn a_token_cannot_add_a_header_line() {
-        assert!(token("abc\r\nX-Admin: 1").is_err() && token("two words").is_err());
-        assert!(token("abc").is_ok() && token("").is_ok());
     }
 }

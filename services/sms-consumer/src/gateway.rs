@@ -42,8 +42,14 @@ pub enum SendError {
 
 /// Why there is no client for the gateway.
 #[derive(Debug, thiserror::Error)]
-#[error("the HTTP client for the text-message gateway cannot be made")]
-pub struct NoClient;
+pub enum NoClient {
+    /// The token does not fit into a header. Checked here and not while the settings are read, where a refusal shows the value.
+    #[error("SMS_GATEWAY_TOKEN is not valid: expected visible ASCII characters")]
+    Token,
+    /// No TLS, or no means to resolve names.
+    #[error("the HTTP client for the text-message gateway cannot be made: {0}")]
+    Client(#[source] reqwest::Error),
+}
 
 /// A way to the gateway. Sends any number of messages at a time.
 pub struct Gateway {
@@ -57,8 +63,9 @@ impl Gateway {
     /// Does not connect yet.
     pub fn new(url: Url, token: Option<&SecretString>, timeout: Duration) -> Result<Self, NoClient> {
         let mut headers = HeaderMap::new();
+        // An empty setting is no token: that is how compose files say "not set".
         if let Some(token) = token.map(ExposeSecret::expose_secret).filter(|token| !token.is_empty()) {
-            let mut value = HeaderValue::try_from(format!("Bearer {token}")).map_err(|_| NoClient)?;
+            let mut value = HeaderValue::try_from(format!("Bearer {token}")).map_err(|_| NoClient::Token)?;
             // Keeps it out of every debug output of the client.
             value.set_sensitive(true);
             headers.insert(AUTHORIZATION, value);
@@ -70,7 +77,7 @@ impl Gateway {
             // A redirected POST becomes a GET, and the message would be lost with a 200.
             .redirect(Policy::none())
             .build()
-            .map_err(|_| NoClient)?;
+            .map_err(NoClient::Client)?;
         Ok(Self { client, url, trouble: Mutex::default() })
     }
 
@@ -147,6 +154,14 @@ mod tests {
         for code in [400, 403, 404, 410, 413, 415, 422] {
             assert_eq!(refused(code), SendError::Permanent(code));
         }
+    }
+
+    #[test]
+    fn a_token_cannot_add_a_header_line_and_its_refusal_does_not_show_it() {
+        let url: Url = "http://127.0.0.1/sms".parse().unwrap();
+        let token = SecretString::from("secret\r\nX-Admin: 1");
+        let refused = Gateway::new(url, Some(&token), CONNECT).err().unwrap();
+        assert_eq!(refused.to_string(), "SMS_GATEWAY_TOKEN is not valid: expected visible ASCII characters");
     }
 
     #[test]

@@ -1,0 +1,172 @@
+//! The inventory on a real Postgres.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::time::Duration;
+
+use contracts::{Envelope, Money, ORDER_CREATED, OrderCreated, OrderLine};
+use inventory_consumer::{Config, Inventory};
+use messaging::consumer::{Answer, Delivery, Handler};
+use serde_json::{Value, json};
+use sqlx::PgPool;
+use testkit::{Servers, TestDatabase, eventually};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+async fn database() -> (TestDatabase, PgPool) {
+    let database = Servers::shared().await.database("inventory").await.migrated().await;
+    let pool = database.pool().await;
+    (database, pool)
+}
+
+fn order(lines: &[(i32, i32)]) -> Envelope<OrderCreated> {
+    let order_id = Uuid::now_v7();
+    let items = lines
+        .iter()
+        .map(|&(product_id, quantity)| OrderLine { product_id, quantity, unit_price: Money::ZERO })
+        .collect();
+    let data = OrderCreated {
+        order_id,
+        user_id: 1,
+        email: "user@example.com".to_owned(),
+        phone: "+1234567890".to_owned(),
+        items,
+        total: Money::ZERO,
+    };
+    Envelope::new(ORDER_CREATED, "/tests", order_id, 1, chrono::Utc::now(), data)
+}
+
+fn delivery() -> Delivery {
+    Delivery { topic: "order.events".to_owned(), partition: 0, offset: 0, attempt: 1, traceparent: None }
+}
+
+async fn on_hand(pool: &PgPool, product: i32) -> i32 {
+    sqlx::query_scalar("SELECT on_hand FROM stock WHERE product_id = $1")
+        .bind(product)
+        .fetch_one(pool)
+        .await
+        .unwrap()
+}
+
+/// on_hand = movements - reserved, for every product.
+async fn assert_balanced(pool: &PgPool) {
+    let off: i64 = sqlx::query_scalar(
+        "SELECT count(*) FROM stock s
+         WHERE s.on_hand <> (SELECT coalesce(sum(delta), 0) FROM stock_movements m WHERE m.product_id = s.product_id)
+                          - (SELECT coalesce(sum(quantity), 0) FROM reservations r
+                             WHERE r.product_id = s.product_id AND r.outcome = 'reserved')",
+    )
+    .fetch_one(pool)
+    .await
+    .unwrap();
+    assert_eq!(off, 0, "products whose stock does not balance");
+}
+
+#[tokio::test]
+async fn the_catalogue_starts_with_fifty_to_five_hundred_pieces_of_a_hundred_products() {
+    let (_database, pool) = database().await;
+    let (count, least, most): (i64, i32, i32) =
+        sqlx::query_as("SELECT count(*), min(on_hand), max(on_hand) FROM stock")
+            .fetch_one(&pool)
+            .await
+            .unwrap();
+    assert_eq!(count, 100);
+    assert!(least >= 50 && most <= 500, "{least} to {most}");
+}
+
+#[tokio::test]
+async fn an_event_that_comes_many_times_at_once_takes_its_pieces_off_the_stock_once() {
+    let (_database, pool) = database().await;
+    let before = on_hand(&pool, 7).await;
+    let (inventory, event, delivery) = (Inventory::new(pool.clone()), order(&[(7, 3)]), delivery());
+    let answers = futures::future::join_all((0..8).map(|_| inventory.handle(&event, &delivery))).await;
+    assert!(answers.iter().all(|answer| *answer == Answer::Ok), "{answers:?}");
+    assert_eq!(on_hand(&pool, 7).await, before - 3);
+    assert_balanced(&pool).await;
+}
+
+#[tokio::test]
+async fn stock_that_does_not_suffice_is_a_recorded_outcome_and_never_goes_negative() {
+    let (_database, pool) = database().await;
+    let before = (on_hand(&pool, 1).await, on_hand(&pool, 2).await);
+    let event = order(&[(1, 1), (2, 1000), (4711, 1)]);
+    assert_eq!(Inventory::new(pool.clone()).handle(&event, &delivery()).await, Answer::Ok);
+    assert_eq!((on_hand(&pool, 1).await, on_hand(&pool, 2).await), (before.0 - 1, before.1));
+    let outcomes: Vec<(i32, String)> = sqlx::query_as(
+        "SELECT product_id, outcome FROM reservations WHERE order_id = $1 ORDER BY product_id",
+    )
+    .bind(event.data.order_id)
+    .fetch_all(&pool)
+    .await
+    .unwrap();
+    let expected = [(1, "reserved"), (2, "insufficient"), (4711, "insufficient")];
+    assert_eq!(outcomes, expected.map(|(product, outcome)| (product, outcome.to_owned())));
+    assert_balanced(&pool).await;
+}
+
+#[tokio::test]
+async fn orders_that_want_the_same_products_in_opposite_order_never_deadlock() {
+    let (_database, pool) = database().await;
+    let inventory = Inventory::new(pool.clone());
+    let events: Vec<_> = (0..100)
+        .map(|n| if n % 2 == 0 { order(&[(1, 1), (2, 1), (3, 1)]) } else { order(&[(3, 1), (2, 1), (1, 1)]) })
+        .collect();
+    let delivery = delivery();
+    let answers =
+        futures::future::join_all(events.iter().map(|event| inventory.handle(event, &delivery))).await;
+    assert!(answers.iter().all(|answer| *answer == Answer::Ok), "{answers:?}");
+    assert_balanced(&pool).await;
+}
+
+#[tokio::test]
+async fn queries_are_answered_without_kafka_and_refusals_name_what_is_wrong() {
+    let (database, pool) = database().await;
+    let event = order(&[(5, 2)]);
+    Inventory::new(pool.clone()).handle(&event, &delivery()).await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let shutdown = CancellationToken::new();
+    let mut config =
+        <Config as clap::Parser>::parse_from(["inventory-consumer", "--kafka-brokers", "127.0.0.1:1"]);
+    config.database_url = database.url().to_owned();
+    let service = tokio::spawn(inventory_consumer::run(config, listener, shutdown.clone()));
+
+    let get = async |path: &str| {
+        let answer = reqwest::get(format!("{url}{path}")).await.unwrap();
+        (answer.status().as_u16(), serde_json::from_str::<Value>(&answer.text().await.unwrap()).unwrap())
+    };
+    let stock = eventually(Duration::from_secs(20), "the stock is answered", async || {
+        match get("/api/stock/5").await {
+            (200, body) => Ok(body),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await;
+    assert_eq!(
+        stock,
+        json!({"success": true, "data": {"product_id": 5, "available": on_hand(&pool, 5).await}})
+    );
+    let (status, reserved) = get(&format!("/api/reservations/{}", event.data.order_id)).await;
+    let line = json!({"product_id": 5, "quantity": 2, "outcome": "reserved"});
+    assert_eq!((status, &reserved["data"]["lines"]), (200, &json!([line])));
+    for (path, status, error) in [
+        ("/api/stock/4711", 404, "Product not found"),
+        ("/api/stock/five", 400, "product_id must be a whole number"),
+        ("/api/reservations/5", 400, "order_id must be a UUID"),
+        (
+            "/api/reservations/0192f0c1-2b3c-7d4e-8f50-617283940a1b",
+            404,
+            "No reservations for this order (yet)",
+        ),
+    ] {
+        let (found, body) = get(path).await;
+        assert_eq!(
+            (found, &body["success"], &body["error"]),
+            (status, &json!(false), &json!(error)),
+            "{path}"
+        );
+    }
+    shutdown.cancel();
+    service.await.unwrap().unwrap();
+}

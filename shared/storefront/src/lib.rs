@@ -1,1 +1,15 @@
-//! The HTTP contract of the order systems: what an order is, how it is checked, refused and answered.
+#![doc = include_str!("../README.md")]
+
+mod answers;
+mod contact;
+mod extract;
+mod order;
+pub mod refusals;
+
+pub use answers::{
+    CacheStats, CataloguePage, OrderAccepted, OrderAnswer, OrderView, OrderViewLine, Product, ProductAnswer,
+    StepFailure,
+};
+pub use contact::{EmailAddress, PhoneNumber};
+pub use extract::{OrderId, Page, ProductId, Stopwatch};
+pub use order::{NewOrder, OrderLine, PricedOrder};

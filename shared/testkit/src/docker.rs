@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::path::Path;
-use std::sync::LazyLock;
+use std::sync::{LazyLock, OnceLock};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -25,6 +25,9 @@ static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
     crate::required(runtime)
 });
 
+/// Why this machine's engine is no use. A pull that fails can take its time, and the next one would fail alike.
+static NO_USE: OnceLock<String> = OnceLock::new();
+
 async fn on_runtime<T: Send + 'static>(work: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
     RUNTIME.spawn(work).await.context("the work with the container engine panicked")?
 }
@@ -36,6 +39,18 @@ pub(crate) struct Containers {
 
 impl Containers {
     pub(crate) async fn start(kinds: &[Kind]) -> Result<(Self, Addresses)> {
+        if let Some(reason) = NO_USE.get() {
+            bail!("{reason}");
+        }
+        let started = Self::try_start(kinds).await;
+        if let Err(reason) = &started {
+            // Whoever comes second failed for the same reason.
+            let _ = NO_USE.set(format!("{reason:#}"));
+        }
+        started
+    }
+
+    async fn try_start(kinds: &[Kind]) -> Result<(Self, Addresses)> {
         engine_in_reach()?;
         let requests: Vec<_> = kinds.iter().map(|kind| request(*kind)).collect::<Result<_>>()?;
         let start = on_runtime(async move {

@@ -51,6 +51,7 @@ impl Confirmations {
             store::insert_delivery(&mut transaction, event.id, event.data.order_id, &message_id).await?;
         }
         transaction.commit().await?;
+        tracing::info!(order_id = %event.data.order_id, "order confirmed by e-mail");
         Ok(())
     }
 }
@@ -60,10 +61,7 @@ impl Handler for Confirmations {
 
     async fn handle(&self, event: &Self::Event, _: &Delivery) -> Answer {
         match self.confirm(event).await {
-            Ok(()) => {
-                tracing::info!(order_id = %event.data.order_id, "order confirmed by e-mail");
-                Answer::Ok
-            }
+            Ok(()) => Answer::Ok,
             Err(failure) => answer(&failure),
         }
     }

@@ -49,6 +49,7 @@ impl Confirmations {
             store::insert_delivery(&mut transaction, event.id, order.order_id, &message_id).await?;
         }
         transaction.commit().await?;
+        tracing::info!(order_id = %event.data.order_id, "order confirmed by text message");
         Ok(())
     }
 }
@@ -63,10 +64,7 @@ impl Handler for Confirmations {
 
     async fn handle(&self, event: &Self::Event, _: &Delivery) -> Answer {
         match self.confirm(event).await {
-            Ok(()) => {
-                tracing::info!(order_id = %event.data.order_id, "order confirmed by text message");
-                Answer::Ok
-            }
+            Ok(()) => Answer::Ok,
             Err(failure) => answer(&failure),
         }
     }

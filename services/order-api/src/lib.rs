@@ -1,1 +1,77 @@
 //! Accepts orders and answers product reads.
+//!
+//! An order that was answered with a 2xx is durable together with the event about it; everything that follows from it happens
+//! elsewhere. This process knows Postgres and Redis, and can do without the second.
+
+mod cache;
+mod catalogue;
+mod config;
+mod order;
+mod place_order;
+mod product;
+mod redis_link;
+mod routes;
+mod store;
+
+use std::sync::Arc;
+
+use persistence::pool;
+use service_runtime::health::Health;
+use service_runtime::http::{self, Limits};
+use service_runtime::supervise::Supervisor;
+use sqlx::PgPool;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use self::cache::ProductCache;
+pub use self::config::{CacheSettings, Config};
+
+static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("../../migrations/orders");
+
+/// What every request may use.
+#[derive(Clone)]
+struct Shop {
+    /// For reads. A pool of their own: a flood of orders must not make products unreadable, nor the other way round.
+    reads: PgPool,
+    /// For taking orders.
+    writes: PgPool,
+    cache: Arc<ProductCache>,
+}
+
+/// Serves until `shutdown`. It answers from the first moment; it is ready once the database is up to date.
+pub async fn run(config: Config, listener: TcpListener, shutdown: CancellationToken) -> anyhow::Result<()> {
+    let reads = pool::connect_lazy(&config.database_url, config.read_connections, "order-api read")?;
+    let writes = pool::connect_lazy(&config.database_url, config.write_connections, "order-api write")?;
+    let cache = Arc::new(ProductCache::new(&config.cache)?);
+    let health = health(&reads, &cache);
+    let shop = Shop { reads, writes: writes.clone(), cache };
+    let routes = http::harden(routes::routes(shop).merge(health.routes()), Limits::default());
+
+    let mut supervisor = Supervisor::new(shutdown.clone());
+    supervisor.spawn("http", http::serve(listener, routes, shutdown.clone()));
+    supervisor.spawn("migrations", async move {
+        tokio::select! {
+            migrated = pool::migrate_when_available(&writes, &MIGRATIONS) => migrated?,
+            () = shutdown.cancelled() => return Ok(()),
+        }
+        health.set_ready(true);
+        shutdown.cancelled().await;
+        Ok(())
+    });
+    supervisor.run().await
+}
+
+fn health(reads: &PgPool, cache: &Arc<ProductCache>) -> Health {
+    let (reads, cache) = (reads.clone(), cache.clone());
+    Health::builder("order-api")
+        .required("postgres", move || {
+            let reads = reads.clone();
+            async move { pool::ping(&reads).await.map_err(|_| "the database does not answer".to_owned()) }
+        })
+        .optional("redis", move || {
+            let cache = cache.clone();
+            async move { cache.check().await }
+        })
+        .not_ready_yet()
+        .build()
+}

@@ -1,0 +1,71 @@
+//! Settings of the order API.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use service_runtime::settings::{duration, postgres_url};
+
+/// Accepts orders and answers product reads.
+#[derive(Clone, clap::Parser)]
+#[command(name = "order-api", version)]
+pub struct Config {
+    /// Where the API listens: ip:port
+    #[arg(long, env = "ORDER_API_ADDR", default_value = "127.0.0.1:5001")]
+    pub http_addr: SocketAddr,
+    /// Database of orders and catalogue: postgres://user:password@host:port/database
+    #[arg(
+        long,
+        env = "ORDERS_DATABASE_URL",
+        hide_env_values = true,
+        value_parser = postgres_url,
+        default_value = "postgres://orders:orders@127.0.0.1:15432/orders"
+    )]
+    pub database_url: String,
+    /// Connections for taking orders: a number from 1 to 100. More of them commit more orders at once, up to what the disk and the
+    /// processors of the database can do; beyond that they only wait there instead of here
+    #[arg(long, env = "ORDER_API_WRITE_CONNECTIONS", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub write_connections: u32,
+    /// Connections for reading products and orders, apart from the others, so that neither side can starve the other: a number
+    /// from 1 to 100. The cache keeps this small
+    #[arg(long, env = "ORDER_API_READ_CONNECTIONS", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub read_connections: u32,
+    /// The product cache.
+    #[command(flatten)]
+    pub cache: CacheSettings,
+}
+
+/// How products are cached.
+#[derive(Clone, clap::Args)]
+pub struct CacheSettings {
+    /// Redis: redis://host:port, with /number for another database than 0
+    #[arg(
+        long,
+        env = "REDIS_URL",
+        hide_env_values = true,
+        value_parser = redis_url,
+        default_value = "redis://127.0.0.1:16379"
+    )]
+    pub redis_url: String,
+    /// How long a product stays cached, at most; up to a fifth less, so that not all expire at once: a duration like 5m. Longer spares
+    /// the database, and shows a changed price later
+    #[arg(long, env = "PRODUCT_CACHE_TTL", default_value = "5m", value_parser = duration)]
+    pub ttl: Duration,
+    /// How long it stays cached that a product does not exist: a duration like 5s. Longer protects better against reads of made-up
+    /// ids, and hides a new product for longer
+    #[arg(long, env = "PRODUCT_CACHE_NEGATIVE_TTL", default_value = "5s", value_parser = duration)]
+    pub negative_ttl: Duration,
+    /// How long a read waits for Redis before it goes to the database: a duration like 50ms
+    #[arg(long, env = "REDIS_TIMEOUT", default_value = "50ms", value_parser = duration)]
+    pub timeout: Duration,
+    /// How long Redis is left alone after it failed: a duration like 1s. Shorter finds it sooner once it is back; each try costs one
+    /// read up to the time above
+    #[arg(long, env = "REDIS_COOL_DOWN", default_value = "1s", value_parser = duration)]
+    pub cool_down: Duration,
+}
+
+fn redis_url(text: &str) -> Result<String, String> {
+    match redis::Client::open(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(_) => Err("expected redis://host:port or redis://user:password@host:port/number".to_owned()),
+    }
+}

@@ -1,0 +1,157 @@
+//! The way to Redis: quick or not at all.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, Client, Cmd, FromRedisValue, RedisError};
+use tracing::{info, warn};
+
+/// Single answers may come late on a busy machine. This many in a row are a server that hangs.
+const LATE_ANSWERS: u32 = 3;
+
+/// One connection, shared by all requests, and the knowledge whether it is worth using.
+///
+/// After a failure Redis is left alone for the cool-down; then one caller tries to connect while the others go on without. So a
+/// server that hangs costs a few requests the time-out, and not every request.
+pub(crate) struct RedisLink {
+    client: Client,
+    config: AsyncConnectionConfig,
+    timeout: Duration,
+    cool_down: Duration,
+    state: Mutex<State>,
+}
+
+struct State {
+    connection: Option<MultiplexedConnection>,
+    /// Counts connections, so that a late failure of an old one does not take down its successor.
+    generation: u64,
+    late_answers: u32,
+    /// While there is no connection: when somebody may try next.
+    next_try: Instant,
+    /// A change is logged, not every failure.
+    reported_away: bool,
+}
+
+impl RedisLink {
+    /// Connects when it is first used.
+    pub(crate) fn new(url: &str, timeout: Duration, cool_down: Duration) -> Result<Self, RedisError> {
+        Ok(Self {
+            client: Client::open(url)?,
+            config: AsyncConnectionConfig::new()
+                .set_connection_timeout(Some(timeout))
+                .set_response_timeout(Some(timeout)),
+            timeout,
+            cool_down,
+            state: Mutex::new(State {
+                connection: None,
+                generation: 0,
+                late_answers: 0,
+                next_try: Instant::now(),
+                reported_away: false,
+            }),
+        })
+    }
+
+    /// Runs a command. `None`: Redis is away, and that is known or was just found out.
+    pub(crate) async fn run<T: FromRedisValue>(&self, command: &Cmd) -> Option<T> {
+        let (connection, generation) = match self.current() {
+            Some(current) => current,
+            None if self.take_turn() => self.connect().await.ok()?,
+            None => return None,
+        };
+        self.ask(connection, generation, command).await.ok()
+    }
+
+    /// Asks Redis whether it is there, whatever is known so far. For health checks: they also notice its return when nobody reads.
+    pub(crate) async fn check(&self) -> Result<(), String> {
+        let answer = async {
+            let (connection, generation) = match self.current() {
+                Some(current) => current,
+                None => self.connect().await?,
+            };
+            self.ask::<String>(connection, generation, &redis::cmd("PING")).await
+        };
+        answer.await.map(drop).map_err(|_| "Redis does not answer".to_owned())
+    }
+
+    async fn ask<T: FromRedisValue>(
+        &self,
+        mut connection: MultiplexedConnection,
+        generation: u64,
+        command: &Cmd,
+    ) -> Result<T, RedisError> {
+        // The connection's own time-out starts when the command is on its way; waiting to get that far counts here too.
+        let answer = match tokio::time::timeout(self.timeout, command.query_async(&mut connection)).await {
+            Ok(answer) => answer,
+            Err(_) => Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()),
+        };
+        let mut state = self.state();
+        if state.generation == generation {
+            match &answer {
+                Ok(_) => state.late_answers = 0,
+                Err(error) if error.is_timeout() && state.late_answers + 1 < LATE_ANSWERS => {
+                    state.late_answers += 1;
+                }
+                Err(error) => self.lost(&mut state, error),
+            }
+        }
+        answer
+    }
+
+    async fn connect(&self) -> Result<(MultiplexedConnection, u64), RedisError> {
+        let connecting = self.client.get_multiplexed_async_connection_with_config(&self.config);
+        // Connecting is several steps, each of which has the time-out for itself.
+        let connected = match tokio::time::timeout(self.timeout * 2, connecting).await {
+            Ok(connected) => connected,
+            Err(_) => Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()),
+        };
+        let mut state = self.state();
+        match connected {
+            Ok(connection) => {
+                if state.reported_away {
+                    info!("Redis is back, using the cache again");
+                }
+                state.reported_away = false;
+                state.generation += 1;
+                state.late_answers = 0;
+                state.connection = Some(connection.clone());
+                Ok((connection, state.generation))
+            }
+            Err(error) => {
+                self.lost(&mut state, &error);
+                Err(error)
+            }
+        }
+    }
+
+    fn lost(&self, state: &mut State, error: &RedisError) {
+        if !state.reported_away {
+            warn!(%error, "Redis is away, going on without the cache");
+        }
+        state.reported_away = true;
+        state.connection = None;
+        state.next_try = Instant::now() + self.cool_down;
+    }
+
+    fn current(&self) -> Option<(MultiplexedConnection, u64)> {
+        let state = self.state();
+        state.connection.clone().map(|connection| (connection, state.generation))
+    }
+
+    /// Whether the caller is the one to try again now.
+    fn take_turn(&self) -> bool {
+        let mut state = self.state();
+        let now = Instant::now();
+        if now < state.next_try {
+            return false;
+        }
+        // Nobody else until this try has had its time.
+        state.next_try = now + self.cool_down.max(self.timeout * 2);
+        true
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

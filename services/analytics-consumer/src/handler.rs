@@ -47,8 +47,10 @@ impl Handler for Analytics {
         };
         match self.apply(event, &sales).await {
             Ok(()) => Answer::Ok,
-            Err(error) if errors::is_unavailable(&error) => Answer::Unavailable(format!("database: {error}")),
-            Err(error) => Answer::Poison(format!("database: {error}")),
+            Err(error) if errors::is_fault_of_the_data(&error) => {
+                Answer::Poison(format!("database: {error}"))
+            }
+            Err(error) => Answer::Unavailable(format!("database: {error}")),
         }
     }
 }

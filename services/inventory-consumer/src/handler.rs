@@ -64,8 +64,10 @@ impl Handler for Inventory {
     async fn handle(&self, event: &Self::Event, _: &Delivery) -> Answer {
         match self.apply(event).await {
             Ok(()) => Answer::Ok,
-            Err(error) if errors::is_unavailable(&error) => Answer::Unavailable(format!("database: {error}")),
-            Err(error) => Answer::Poison(format!("database: {error}")),
+            Err(error) if errors::is_fault_of_the_data(&error) => {
+                Answer::Poison(format!("database: {error}"))
+            }
+            Err(error) => Answer::Unavailable(format!("database: {error}")),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use contracts::{Envelope, OrderCreated};
 use messaging::consumer::{Answer, Delivery, Handler};
-use persistence::inbox;
+use persistence::{errors, inbox};
 use sqlx::PgPool;
 
 use crate::gateway::{Gateway, SendError, TextMessage};
@@ -76,18 +76,9 @@ fn answer(failure: &Failure) -> Answer {
         Failure::Gateway(SendError::Transient(_)) => Answer::Retry(reason),
         Failure::Gateway(SendError::Permanent(_)) => Answer::Poison(reason),
         Failure::Gateway(SendError::NoAnswer(_) | SendError::NotServed(_)) => Answer::Unavailable(reason),
-        Failure::Database(error) if is_of_this_event(error) => Answer::Poison(reason),
+        Failure::Database(error) if errors::is_fault_of_the_data(error) => Answer::Poison(reason),
         // Also what waiting alone does not mend, a missing table say: the mistake is ours and not the order's, so the order
         // waits for the mend instead of going to dead letters.
         Failure::Database(_) => Answer::Unavailable(reason),
-    }
-}
-
-/// A value that the database cannot hold, such as a date beyond its calendar (SQLSTATE class 22, data exception).
-fn is_of_this_event(error: &sqlx::Error) -> bool {
-    match error {
-        sqlx::Error::Encode(_) => true,
-        sqlx::Error::Database(error) => error.code().is_some_and(|code| code.starts_with("22")),
-        _ => false,
     }
 }

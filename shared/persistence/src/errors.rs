@@ -15,6 +15,18 @@ pub fn is_unavailable(error: &sqlx::Error) -> bool {
     }
 }
 
+/// Whether the values themselves are what the database cannot hold: a data exception (SQLSTATE class 22), a broken constraint (class 23),
+/// or a value that has no form on the wire. Everything else is the server's trouble or a mistake of ours, and the event waits for its mend.
+pub fn is_fault_of_the_data(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Encode(_) => true,
+        sqlx::Error::Database(database) => {
+            database.code().is_some_and(|code| matches!(code.get(..2), Some("22" | "23")))
+        }
+        _ => false,
+    }
+}
+
 /// SQLSTATE classes of PostgreSQL's appendix A.
 fn is_transient(code: &str) -> bool {
     // Connection exception, insufficient resources, operator intervention (shutdown, statement_timeout), system error.

@@ -12,35 +12,98 @@ fail() {
 
 have() { command -v "$1" >/dev/null 2>&1; }
 
-# Runs a long command with its output in a file, and shows the seconds and the last line of that output meanwhile: on a
-# terminal in place, elsewhere as a line every ten seconds. A failure shows the end of the output.
+# --- Jobs that end when we do ---------------------------------------------------------------------------------------
+
+# What to run when this process ends, however it ends; the last one added runs first.
+AT_EXIT=()
+
+end_well() {
+    local status=$? command
+    # From here on a second Ctrl-C must not leave half of it running; everything below is bounded in time.
+    trap '' INT TERM HUP
+    end_jobs
+    while ((${#AT_EXIT[@]} > 0)); do
+        command=${AT_EXIT[-1]}
+        unset 'AT_EXIT[-1]'
+        eval "$command" || true
+    done
+    exit "$status"
+}
+
+end_on_signals() {
+    trap end_well EXIT
+    trap 'exit 130' INT
+    trap 'exit 143' TERM
+    trap 'exit 129' HUP
+}
+
+# In a process group of its own: Ctrl-C reaches this script alone, which then ends the whole group. Without monitor mode
+# a background command would ignore Ctrl-C, and its children would outlive us.
+background() { # COMMAND...
+    set -m
+    "$@" </dev/null &
+    set +m
+}
+
+end_jobs() {
+    local pid deadline=$((SECONDS + 5))
+    for pid in $(jobs -p); do
+        kill -TERM -- "-$pid" 2>/dev/null || true
+        while kill -0 -- "-$pid" 2>/dev/null && ((SECONDS < deadline)); do sleep 0.1; done
+        kill -KILL -- "-$pid" 2>/dev/null || true
+    done
+}
+
+# A long command that shows its own progress.
+run() { # COMMAND...
+    background "$@"
+    wait $!
+}
+
+# A long command whose output goes to a file. Shows the seconds meanwhile: on a terminal in place with the last line of
+# that output, elsewhere as a line every five seconds. A failure shows the end of the output.
 with_progress() { # LABEL LOG COMMAND...
-    local label=$1 log=$2 started=$SECONDS shown=$SECONDS seconds line status=0
+    local label=$1 log=$2 started=$SECONDS shown=$SECONDS seconds job status=0
     shift 2
     mkdir -p "$(dirname "$log")"
-    "$@" </dev/null >"$log" 2>&1 &
-    local job=$!
+    background "$@" >"$log" 2>&1
+    job=$!
     while kill -0 "$job" 2>/dev/null; do
         seconds=$((SECONDS - started))
         if [[ -t 2 ]]; then
-            line=$(tail -c 2000 "$log" | tr '\r' '\n' | grep -v '^ *$' | tail -n 1 || true)
-            printf '\r\033[K  %s, %ss  %s' "$label" "$seconds" "$(cut -c -60 <<<"${line#"${line%%[! ]*}"}")" >&2
-        elif ((SECONDS - shown >= 10)); then
+            printf '\r\033[K  %s, %ss  %s' "$label" "$seconds" "$(last_words "$log")" >&2
+        elif ((SECONDS - shown >= 5)); then
             shown=$SECONDS
-            say "  $label, ${seconds}s"
+            say "  $label, ${seconds}s  $(last_words "$log")"
         fi
-        sleep 0.3
+        sleep 0.2
     done
     wait "$job" || status=$?
     if [[ -t 2 ]]; then printf '\r\033[K' >&2; fi
-    if ((status == 0)); then
-        say "  $label: done in $((SECONDS - started))s"
-        return
+    seconds=$((SECONDS - started))
+    if ((status != 0)); then
+        say "  $label: failed after ${seconds}s; the end of $log:"
+        tail -n 40 "$log" | sed 's/^/    /' >&2
+        return "$status"
     fi
-    say "  $label: failed after $((SECONDS - started))s; the end of $log:"
-    tail -n 30 "$log" | sed 's/^/    /' >&2
-    return "$status"
+    # What took no time is not worth a line.
+    if ((seconds > 0)); then say "  $label: done in ${seconds}s"; fi
 }
+
+last_words() { tail -c 2000 "$1" | tr '\r' '\n' | grep -v '^ *$' | tail -n 1 | sed 's/^ *//' | cut -c -60 || true; }
+
+# One process at a time: tests start their servers side by side, and each may be the first to find something missing.
+one_at_a_time() { # LOCK COMMAND...
+    local lock=$1 fd
+    shift
+    mkdir -p "$ROOT/.dev"
+    exec {fd}>"$ROOT/.dev/$lock.lock"
+    flock "$fd"
+    "$@"
+    exec {fd}>&-
+}
+
+# --- Ports ------------------------------------------------------------------------------------------------------------
 
 # Somebody listens on this port of the loopback interface.
 port_taken() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
@@ -58,6 +121,8 @@ who_listens() {
     found=$(ss -Hltnp "sport = :$1" 2>/dev/null | sed -n 's/.*users:(("\([^"]*\)",pid=\([0-9]*\).*/\1 (pid \2)/p' | head -n 1)
     echo "${found:-a process of another user}"
 }
+
+# --- Processes --------------------------------------------------------------------------------------------------------
 
 # A process is its number and its start time: a number alone may by now be somebody else's process.
 process_start_time() {

@@ -97,25 +97,16 @@ build_packages_missing() {
 
 # --- Getting it ---------------------------------------------------------------------------------------------------
 
-# One at a time: tests start their servers side by side, and each may be the first.
-one_at_a_time() { # COMMAND...
-    mkdir -p "$ROOT/.dev"
-    (
-        flock 9
-        "$@" 9>&-
-    ) 9>"$ROOT/.dev/install.lock"
-}
-
 install_servers() { # NAMES
     # shellcheck disable=SC2086 # A list of names.
     if [[ -n $(server_packages_missing $1) ]]; then
-        one_at_a_time install_packages "server_packages_missing $1"
+        one_at_a_time install install_packages "server_packages_missing $1"
     fi
-    if [[ " $1 " == *" kafka "* && ! -d $(kafka_libs) ]]; then one_at_a_time install_kafka; fi
+    if [[ " $1 " == *" kafka "* && ! -d $(kafka_libs) ]]; then one_at_a_time install install_kafka; fi
 }
 
 install_build_tools() {
-    if [[ -n $(build_packages_missing) ]]; then one_at_a_time install_packages build_packages_missing; fi
+    if [[ -n $(build_packages_missing) ]]; then one_at_a_time install install_packages build_packages_missing; fi
     check_rust
 }
 

@@ -33,7 +33,8 @@ servers_command() {
     dir=$(realpath -m "$dir")
     case $verb in
         start)
-            servers_start "$dir" test "${only:-$ALL_SERVERS}" "$ports"
+            write_settings "$dir" test "${ports:-$(free_port),$(free_port),$(free_port),$(free_port)}"
+            servers_start "$dir" "${only:-$ALL_SERVERS}"
             if [[ -n $owner ]]; then servers_guard "$dir" "$owner"; fi
             servers_environment "$dir" "${only:-$ALL_SERVERS}"
             ;;
@@ -51,40 +52,35 @@ servers_command() {
     esac
 }
 
-# Starts what is named and does not run yet, all at once, each with the port it had before.
-servers_start() { # DIR PURPOSE NAMES [PORTS]
-    local dir=$1 purpose=$2 names=$3 ports=${4-} name failed="" jobs=()
-    install_servers "$names"
-    if [[ -e $dir && ! -e $dir/settings && -n $(ls -A "$dir") ]]; then
-        fail "$dir has other things in it" "name a new folder or an empty one"
+# Ports are chosen once, so that a server that was stopped is found where it was.
+write_settings() { # DIR PURPOSE POSTGRES,REDIS,KAFKA[,KAFKA_CONTROLLER]
+    local ports
+    if [[ -e $1/settings ]]; then return; fi
+    if [[ -e $1 && -n $(ls -A "$1") && $2 == test ]]; then
+        fail "$1 has other things in it" "name a new folder or an empty one"
     fi
-    mkdir -p "$dir"
-    # PostgreSQL may run as another user than the one who made this folder, as a temporary one with mode 700.
-    chmod a+x "$dir"
-    servers_settings "$dir" "$purpose" "$ports"
-    for name in $names; do
-        if running_process "$dir/$name.pid" >/dev/null; then continue; fi
-        "start_$name" "$dir" &
-        jobs+=("$!:$name")
-    done
-    for name in "${jobs[@]}"; do
-        wait "${name%%:*}" || failed+=" ${name##*:}"
-    done
-    if [[ -n $failed ]]; then exit 1; fi
+    mkdir -p "$1"
+    IFS=, read -r -a ports <<<"$3"
+    printf '%s\n' "PURPOSE=$2" "POSTGRES_PORT=${ports[0]}" "REDIS_PORT=${ports[1]}" "KAFKA_PORT=${ports[2]}" \
+        "KAFKA_CONTROLLER_PORT=${ports[3]-$((ports[2] + 1))}" >"$1/settings"
 }
 
-# Ports are chosen once, so that a server that was stopped is found where it was.
-servers_settings() { # DIR PURPOSE PORTS
-    local ports
-    if [[ ! -e $1/settings ]]; then
-        if [[ -n $3 ]]; then
-            IFS=, read -r -a ports <<<"$3"
-        else
-            ports=("$(free_port)" "$(free_port)" "$(free_port)" "$(free_port)")
-        fi
-        printf '%s\n' "PURPOSE=$2" "POSTGRES_PORT=${ports[0]}" "REDIS_PORT=${ports[1]}" "KAFKA_PORT=${ports[2]}" \
-            "KAFKA_CONTROLLER_PORT=${ports[3]-$((ports[2] + 1))}" >"$1/settings"
-    fi
+# Starts what is named and does not run yet, all at once, each with the port it had before.
+servers_start() { # DIR NAMES
+    local dir=$1 names=$2 name failed="" jobs=()
+    install_servers "$names"
+    # PostgreSQL may run as another user than the one who made this folder, perhaps as a temporary one with mode 700.
+    chmod a+x "$dir"
+    for name in $names; do
+        if running_process "$dir/$name.pid" >/dev/null; then continue; fi
+        background "start_$name" "$dir"
+        jobs+=("$!")
+    done
+    for name in "${jobs[@]}"; do
+        wait "$name" || failed=yes
+    done
+    # Each has said why.
+    if [[ -n $failed ]]; then exit 1; fi
 }
 
 setting() { sed -n "s/^$2=//p" "$1/settings"; } # DIR NAME
@@ -101,9 +97,9 @@ servers_environment() { # DIR NAMES
 }
 
 # A port that is taken before the start would end in the server's own, longer message.
-require_free_port() { # NAME PORT
+require_free_port() { # NAME PORT WHERE_TO_CHANGE_IT
     if port_taken "$2"; then
-        fail "$1 cannot listen on port $2: $(who_listens "$2") does already" "stop that process, or set another ${1^^}_PORT"
+        fail "$1 cannot listen on port $2: $(who_listens "$2") does already" "stop that process, or change $3"
     fi
 }
 
@@ -119,7 +115,7 @@ did_not_start() { # DIR NAME
 start_postgres() { # DIR
     local dir=$1 data=$1/postgres port bin options
     port=$(setting "$dir" POSTGRES_PORT)
-    require_free_port postgres "$port"
+    require_free_port postgres "$port" "the port in $dir/settings"
     bin=$(postgres_bin "$(cat "$data/PG_VERSION" 2>/dev/null || true)")
     choose_postgres_user "$dir"
     wait_for_reaping "$data/postmaster.pid"
@@ -134,7 +130,6 @@ start_postgres() { # DIR
     fi
     launch "$dir/postgres.pid" "$dir/postgres.log" \
         "${AS_POSTGRES[@]}" "$bin/postgres" -D "$data" -p "$port" "${options[@]}"
-    # "trust" lets the superuser in without a password, so this asks for the end of the start-up, not for a login.
     wait_until 30 "$dir/postgres.pid" "$bin/pg_isready" -q -t 1 -h 127.0.0.1 -p "$port" || did_not_start "$dir" postgres
 }
 
@@ -169,8 +164,34 @@ create_cluster() { # DIR BIN
     (cd / && "${AS_POSTGRES[@]}" "$2/initdb" --no-sync --username=postgres --encoding=UTF8 --no-locale --auth=trust "$data") \
         >"$1/initdb.log" 2>&1 ||
         fail "initdb failed" "see why in $1/initdb.log"
-    # Whoever reaches the port is somebody on this machine. The services' roles give their password as anywhere else.
-    printf '%s\n' "host all postgres 127.0.0.1/32 trust" "host all all 127.0.0.1/32 scram-sha-256" >"$data/pg_hba.conf"
+    # The services' roles give their passwords, as anywhere else. The superuser needs none in a test; in the servers of
+    # `./dev up` it does, since everybody on this machine reaches the port and it may run programs.
+    if [[ $(setting "$1" PURPOSE) == test ]]; then
+        echo "host all postgres 127.0.0.1/32 trust" >"$data/pg_hba.conf"
+    else
+        (umask 077 && head -c 16 /dev/urandom | base64 | tr -d '+/=' >"$1/postgres.password")
+        (cd / && "${AS_POSTGRES[@]}" "$2/postgres" --single -D "$data" postgres) >>"$1/initdb.log" 2>&1 \
+            <<<"ALTER ROLE postgres PASSWORD '$(cat "$1/postgres.password")'" ||
+            fail "PostgreSQL took no password for its superuser" "see why in $1/initdb.log"
+        : >"$data/pg_hba.conf"
+    fi
+    echo "host all all 127.0.0.1/32 scram-sha-256" >>"$data/pg_hba.conf"
+}
+
+# As the superuser: psql ... DATABASE
+postgres_psql() { # DIR ARGUMENT...
+    local dir=$1
+    shift
+    PGPASSWORD=$(cat "$dir/postgres.password" 2>/dev/null || true) PGCONNECT_TIMEOUT=10 \
+        psql -X -q -h 127.0.0.1 -p "$(setting "$dir" POSTGRES_PORT)" -U postgres "$@"
+}
+
+# Roles and databases, as often as wanted: "exists already" is not an error here, anything else is.
+create_databases() { # DIR
+    local errors
+    errors=$(postgres_psql "$1" -v VERBOSITY=sqlstate -f "$ROOT/deploy/postgres/databases.sql" postgres 2>&1 |
+        grep -v -E 'ERROR: +(42710|42P04)$' || true)
+    if [[ -n $errors ]]; then fail "the databases could not be created ($errors)" "see $1/postgres.log"; fi
 }
 
 # --- Redis --------------------------------------------------------------------------------------------------------
@@ -178,7 +199,7 @@ create_cluster() { # DIR BIN
 start_redis() { # DIR
     local dir=$1 port
     port=$(setting "$dir" REDIS_PORT)
-    require_free_port redis "$port"
+    require_free_port redis "$port" "the port in $dir/settings"
     mkdir -p "$dir/redis"
     # It is a cache: nothing in it is worth writing down, and it starts empty.
     launch "$dir/redis.pid" "$dir/redis.log" redis-server --bind 127.0.0.1 --port "$port" --dir "$dir/redis" \
@@ -194,8 +215,8 @@ start_kafka() { # DIR
     local dir=$1 port controller libs java properties
     port=$(setting "$dir" KAFKA_PORT)
     controller=$(setting "$dir" KAFKA_CONTROLLER_PORT)
-    require_free_port kafka "$port"
-    require_free_port kafka "$controller"
+    require_free_port kafka "$port" "the port in $dir/settings"
+    require_free_port kafka "$controller" "the port in $dir/settings"
     libs=$(kafka_libs)
     java=("$(java_bin)" -cp "$libs/*" "-Dlog4j2.configurationFile=$ROOT/deploy/kafka/log4j2.xml")
     properties=$dir/kafka/server.properties

@@ -1,0 +1,25 @@
+# shellcheck shell=bash
+# Settings of the services: what the environment says, else .env, else .env.example, which documents all of them and is
+# what ./dev really reads its defaults from.
+
+load_settings() {
+    load_settings_file "$ROOT/.env"
+    # These three name the ports of the servers, and so are part of other defaults.
+    : "${POSTGRES_PORT:=15432}" "${REDIS_PORT:=16379}" "${KAFKA_PORT:=19092}"
+    load_settings_file "$ROOT/.env.example" -e "s/:15432/:$POSTGRES_PORT/" -e "s/:16379/:$REDIS_PORT/" \
+        -e "s/:19092/:$KAFKA_PORT/"
+}
+
+# Lines NAME=value; what is set already stays.
+load_settings_file() { # FILE [SED_ARGUMENT...]
+    local file=$1 line name value
+    shift
+    if [[ ! -e $file ]]; then return; fi
+    while IFS= read -r line || [[ -n $line ]]; do
+        if [[ $line =~ ^[[:space:]]*(#.*)?$ ]]; then continue; fi
+        [[ $line =~ ^([A-Z][A-Z0-9_]*)=(.*)$ ]] || fail "$file has a line that is no setting: '$line'" "write NAME=value"
+        name=${BASH_REMATCH[1]} value=${BASH_REMATCH[2]}
+        if [[ $value =~ ^\"(.*)\"$ || $value =~ ^\'(.*)\'$ ]]; then value=${BASH_REMATCH[1]}; fi
+        if [[ -z ${!name+set} ]]; then export "$name=$value"; fi
+    done < <(sed -e 's/\r$//' "$@" "$file")
+}

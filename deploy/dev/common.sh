@@ -158,6 +158,8 @@ launch() { # PID_FILE LOG COMMAND...
         exec setsid "$@"
     ) </dev/null >"$log" 2>&1 &
     remember_process "$pid_file" $!
+    # It is no job of ours: it outlives us.
+    disown
 }
 
 children_of() { cat "/proc/$1/task/$1/children" 2>/dev/null || true; }

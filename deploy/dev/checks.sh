@@ -25,7 +25,8 @@ test_command() {
     cd "$ROOT" || exit
     sqlx_check_if_changed
     say "Building services and tests"
-    run cargo build --locked --workspace --bins
+    # Builds the services' binaries too, since every service has integration tests. A `cargo build` beside it would resolve other
+    # features and compile half of the dependencies again.
     run cargo test --locked --workspace --no-run
     say "Starting PostgreSQL, Redis and Kafka for the tests"
     temporary_servers "$ALL_SERVERS"

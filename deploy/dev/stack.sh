@@ -289,9 +289,7 @@ migrate_command() {
     load_settings
     running postgres || fail "PostgreSQL is not running" "./dev up --detach, or ./dev start postgres"
     install_build_tools
-    with_progress "Building ops" "$LOGS/build.log" \
-        cargo build --manifest-path "$ROOT/Cargo.toml" --release --locked --package ops --bins ||
-        fail "ops could not be built" "see why above"
+    build_services
     create_databases "$SERVERS"
     "$(service_binary ops)" migrate
 }

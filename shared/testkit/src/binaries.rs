@@ -54,11 +54,8 @@ fn cargo_build(binaries: &[&str]) -> Result<()> {
     let target = folder.parent().with_context(|| format!("no target folder above {}", folder.display()))?;
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
     let mut command = Command::new(cargo);
-    command.args(["build", "--quiet", "--profile", profile, "--target-dir"]).arg(target);
-    for binary in binaries {
-        // A service's package and its binary have the same name.
-        command.args(["--package", binary, "--bin", binary]);
-    }
+    // The whole workspace: features are resolved for what is selected, and each selection would compile its own dependencies.
+    command.args(["build", "--quiet", "--workspace", "--bins", "--profile", profile, "--target-dir"]).arg(target);
     let output = command.current_dir(crate::workspace_root()).output().context("cannot run cargo")?;
     if !output.status.success() {
         bail!("cargo build of {}:\n{}", binaries.join(", "), String::from_utf8_lossy(&output.stderr));

@@ -196,8 +196,8 @@ follow_until_down() {
     background follow_logs
     while [[ -n $(list running) ]]; do
         for name in $(all_names); do
-            # A process that was stopped on purpose leaves no such file.
-            if [[ -e $(pid_file "$name") ]] && ! running "$name"; then
+            # Who stops a process on purpose removes that file right afterwards.
+            if [[ -e $(pid_file "$name") ]] && ! running "$name" && sleep 0.5 && [[ -e $(pid_file "$name") ]]; then
                 say "$name has ended. ./dev logs $name shows its last words, ./dev start $name starts it again."
                 rm -f "$(pid_file "$name")"
             fi

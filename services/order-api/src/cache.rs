@@ -114,3 +114,6 @@ impl ProductCache {
 fn key(id: i32) -> String {
     format!("{KEYS}{id}")
 }
+
+#[cfg(test)]
+mod tests;

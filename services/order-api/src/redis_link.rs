@@ -7,8 +7,10 @@ use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, Cmd, FromRedisValue, RedisError};
 use tracing::{info, warn};
 
-/// Single answers may come late on a busy machine. This many in a row are a server that hangs.
+/// Single answers may come late on a busy machine, and then many at once. A server hangs if at least this many came late, over at
+/// least [`LATE_TIMEOUTS`] time-outs, and none in time between them.
 const LATE_ANSWERS: u32 = 3;
+const LATE_TIMEOUTS: u32 = 2;
 
 /// One connection, shared by all requests, and the knowledge whether it is worth using.
 ///
@@ -26,11 +28,18 @@ struct State {
     connection: Option<MultiplexedConnection>,
     /// Counts connections, so that a late failure of an old one does not take down its successor.
     generation: u64,
-    late_answers: u32,
+    late: Option<Late>,
     /// While there is no connection: when somebody may try next.
     next_try: Instant,
     /// A change is logged, not every failure.
     reported_away: bool,
+}
+
+/// Answers that came late since the last one that came in time.
+#[derive(Clone, Copy)]
+struct Late {
+    count: u32,
+    since: Instant,
 }
 
 impl RedisLink {
@@ -46,7 +55,7 @@ impl RedisLink {
             state: Mutex::new(State {
                 connection: None,
                 generation: 0,
-                late_answers: 0,
+                late: None,
                 next_try: Instant::now(),
                 reported_away: false,
             }),
@@ -89,10 +98,8 @@ impl RedisLink {
         let mut state = self.state();
         if state.generation == generation {
             match &answer {
-                Ok(_) => state.late_answers = 0,
-                Err(error) if error.is_timeout() && state.late_answers + 1 < LATE_ANSWERS => {
-                    state.late_answers += 1;
-                }
+                Ok(_) => state.late = None,
+                Err(error) if error.is_timeout() && !self.hangs(&mut state) => {}
                 Err(error) => self.lost(&mut state, error),
             }
         }
@@ -114,7 +121,7 @@ impl RedisLink {
                 }
                 state.reported_away = false;
                 state.generation += 1;
-                state.late_answers = 0;
+                state.late = None;
                 state.connection = Some(connection.clone());
                 Ok((connection, state.generation))
             }
@@ -123,6 +130,13 @@ impl RedisLink {
                 Err(error)
             }
         }
+    }
+
+    /// Notes one more late answer and judges.
+    fn hangs(&self, state: &mut State) -> bool {
+        let late = state.late.get_or_insert_with(|| Late { count: 0, since: Instant::now() });
+        late.count += 1;
+        late.count >= LATE_ANSWERS && late.since.elapsed() >= self.timeout * LATE_TIMEOUTS
     }
 
     fn lost(&self, state: &mut State, error: &RedisError) {

@@ -88,6 +88,10 @@ fn form(arg: &Arg, error: &clap::Error) -> String {
     if let Some(expected) = cause.strip_prefix("expected ") {
         return expected.to_owned();
     }
+    // clap's words for a number outside its range.
+    if let Some((_, range)) = cause.split_once(" is not in ") {
+        return format!("a whole number from {}", range.replace("..=", " to "));
+    }
     let type_id = arg.get_value_parser().type_id();
     let is = |other: TypeId| type_id == other;
     if is(TypeId::of::<SocketAddr>()) {
@@ -162,7 +166,7 @@ mod tests {
         http_addr: SocketAddr,
         #[arg(long, env = "TEST_WAIT", default_value = "2s", value_parser = duration)]
         wait: Duration,
-        #[arg(long, env = "TEST_CONNECTIONS", default_value_t = 5)]
+        #[arg(long, env = "TEST_CONNECTIONS", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
         connections: u32,
         #[arg(long, env = "TEST_DATABASE_URL", default_value = "postgres://a:b@c/d", value_parser = postgres_url)]
         database_url: String,
@@ -188,6 +192,10 @@ mod tests {
         assert_eq!(
             refusal(&["--wait", "2"]),
             "TEST_WAIT='2' is not valid: expected a whole number with a unit (ms, s, m or h) such as 250ms or 2s"
+        );
+        assert_eq!(
+            refusal(&["--connections", "0"]),
+            "TEST_CONNECTIONS='0' is not valid: expected a whole number from 1 to 100"
         );
         let line = refusal(&["--connections", "many"]);
         assert!(line.starts_with("TEST_CONNECTIONS='many' is not valid: expected a whole number"), "{line}");

@@ -2,11 +2,14 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::marker::PhantomData;
 
 use axum::extract::{FromRequest, Request};
 use axum::http::StatusCode;
 use contracts::{Money, OrderCreated};
-use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use service_runtime::Problem;
 use service_runtime::http::Json;
 use uuid::Uuid;
@@ -23,7 +26,7 @@ struct OrderRequest {
     user_id: i64,
     email: String,
     phone: String,
-    items: Vec<LineRequest>,
+    items: Vec<Object<LineRequest>>,
     #[serde(default, rename = "total")]
     _total: Option<Ignored>,
 }
@@ -41,8 +44,31 @@ struct LineRequest {
 struct Ignored;
 
 impl<'de> Deserialize<'de> for Ignored {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         f64::deserialize(deserializer).map(|_| Self)
+    }
+}
+
+/// A JSON object. Derived code would also take an array of the fields' values in the order of their declaration.
+struct Object<T>(T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Fields<T>(PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Fields<T> {
+            type Value = T;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, fields: A) -> Result<T, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(fields))
+            }
+        }
+
+        deserializer.deserialize_map(Fields(PhantomData)).map(Self)
     }
 }
 
@@ -106,14 +132,14 @@ impl OrderRequest {
 }
 
 /// One line per product. A product that is named twice is ordered as many times as the two say together.
-fn merge(items: &[LineRequest], faults: &mut Faults) -> Vec<NewLine> {
+fn merge(items: &[Object<LineRequest>], faults: &mut Faults) -> Vec<NewLine> {
     if !(1..=MOST_LINES).contains(&items.len()) {
         faults.add("items", format!("must have 1 to {MOST_LINES} lines"));
         return Vec::new();
     }
     let mut lines: Vec<NewLine> = Vec::with_capacity(items.len());
     let mut places = HashMap::new();
-    for (item, LineRequest { product_id, quantity, .. }) in items.iter().enumerate() {
+    for (item, Object(LineRequest { product_id, quantity, .. })) in items.iter().enumerate() {
         let product = i32::try_from(*product_id).ok().filter(|id| *id >= 1);
         if product.is_none() {
             faults.add(&format!("items[{item}].product_id"), "is not a product");
@@ -215,7 +241,7 @@ impl<S: Send + Sync> FromRequest<S> for NewOrder {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        let Json(order) = Json::<OrderRequest>::from_request(request, state).await?;
+        let Json(Object(order)) = Json::<Object<OrderRequest>>::from_request(request, state).await?;
         order.check()
     }
 }

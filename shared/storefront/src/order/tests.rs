@@ -128,6 +128,7 @@ async fn unknown_missing_and_doubled_fields_and_wrong_types_are_named() {
         (r#"{"user_id":"1","email":"a@b.cc","phone":"+1234567","items":[]}"#, "user_id"),
         (r#"{"user_id":1,"email":7,"phone":"+1234567","items":[]}"#, "email"),
         (r#"{"user_id":1,"email":"a@b.cc","phone":"+1234567","items":{}}"#, "items"),
+        (r#"{"user_id":1,"email":"a@b.cc","phone":"+1234567","items":[[1,1]]}"#, "items[0]"),
         (
             r#"{"user_id":1,"email":"a@b.cc","phone":"+1234567","items":[{"product_id":1,"quantity":1,"sku":1}]}"#,
             "items[0].sku",
@@ -140,6 +141,17 @@ async fn unknown_missing_and_doubled_fields_and_wrong_types_are_named() {
     ] {
         let problem = read(body).await.unwrap_err();
         assert_eq!((&problem["status"], fields(&problem)), (&json!(400), vec![field]), "{body}");
+    }
+}
+
+#[tokio::test]
+async fn an_array_of_the_right_values_is_no_order() {
+    for body in
+        [r#"[1,"a@b.cc","+1234567",[{"product_id":1,"quantity":1}],null]"#, "[]", "null", "\"order\"", "1"]
+    {
+        let problem = read(body).await.unwrap_err();
+        assert_eq!(problem["status"], 400);
+        assert!(problem["error"].as_str().unwrap().contains("expected an object"), "{body}: {problem}");
     }
 }
 

@@ -1,0 +1,11 @@
+//! The order API on a real Postgres and a real Redis.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod bad_input;
+mod orders;
+mod outages;
+mod process;
+mod products;
+mod proxy;
+mod shop;

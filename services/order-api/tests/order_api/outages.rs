@@ -1,0 +1,184 @@
+//! Servers that stop, hang and come back.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use testkit::{Kind, Servers, eventually};
+
+use crate::proxy::Proxy;
+use crate::shop::{PATIENT, SOON, Shop, rows};
+
+/// A port that nothing listens on.
+const NOWHERE: &str = "redis://127.0.0.1:1";
+
+/// `host:port` of a URL.
+fn host(url: &str) -> String {
+    let rest = url.rsplit_once('@').or_else(|| url.split_once("://")).unwrap().1;
+    rest.split('/').next().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn with_redis_stopped_reads_and_orders_go_on_and_the_cache_returns_with_it() {
+    let database = Servers::shared().await.database("orders").await;
+    let redis = Servers::private(&[Kind::Redis]).await;
+    let shop = Shop::open_at(database.url(), redis.redis_url(), PATIENT).await;
+    shop.ready().await;
+    shop.get("/api/product/3").await;
+    assert_eq!(shop.get("/api/product/3").await.body["from_cache"], true);
+
+    redis.stop(Kind::Redis).await;
+    for _ in 0..5 {
+        let answer = shop.get("/api/product/3").await;
+        assert_eq!((answer.status, &answer.body["from_cache"]), (200, &json!(false)));
+        shop.order().await.order_id();
+    }
+    shop.get("/api/product/101").await.is_problem(404);
+    let health = eventually(SOON, "Redis shows as away", async || {
+        let health = shop.get("/health").await;
+        if health.body["status"] == "degraded" { Ok(health) } else { Err(health.body.to_string()) }
+    })
+    .await;
+    assert_eq!((health.status, &health.body["checks"]["redis"]["status"]), (200, &json!("down")));
+    assert_eq!(shop.get("/health/ready").await.status, 200);
+
+    redis.start_again(Kind::Redis).await;
+    eventually(SOON, "the cache is used again", async || {
+        let answer = shop.get("/api/product/3").await;
+        if answer.body["from_cache"] == true { Ok(()) } else { Err(answer.body.to_string()) }
+    })
+    .await;
+    shop.close().await;
+}
+
+#[tokio::test]
+async fn a_shop_opens_without_redis() {
+    let database = Servers::shared().await.database("orders").await;
+    let shop = Shop::open_at(database.url(), NOWHERE, &[]).await;
+    shop.ready().await;
+    assert_eq!(shop.get("/api/product/1").await.status, 200);
+    shop.order().await.order_id();
+    shop.close().await;
+}
+
+#[tokio::test]
+async fn a_redis_that_hangs_slows_a_few_reads_and_not_every_one() {
+    let servers = Servers::shared().await;
+    let (database, redis) = (servers.database("orders").await, servers.redis_database().await);
+    let proxy = Proxy::to(host(&redis)).await;
+    let number = redis.rsplit('/').next().unwrap();
+    let url = format!("redis://{}/{number}", proxy.address);
+    let shop = Shop::open_at(database.url(), &url, &["--cool-down", "30s", "--timeout", "200ms"]).await;
+    shop.ready().await;
+    shop.get("/api/product/4").await;
+    assert_eq!(shop.get("/api/product/4").await.body["from_cache"], true);
+
+    proxy.keep_answers_back();
+    let started = Instant::now();
+    for _ in 0..100 {
+        assert_eq!(shop.get("/api/product/4").await.status, 200);
+    }
+    // Waiting for Redis every time would take 20 s and more.
+    assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
+
+    proxy.let_answers_through();
+    eventually(SOON, "the health check finds Redis again, long before the cool-down ends", async || {
+        shop.get("/health").await;
+        let answer = shop.get("/api/product/4").await;
+        if answer.body["from_cache"] == true { Ok(()) } else { Err(answer.body.to_string()) }
+    })
+    .await;
+    shop.close().await;
+}
+
+#[tokio::test]
+async fn with_postgres_stopped_requests_get_a_clear_503_and_all_recovers_by_itself() {
+    let servers = Servers::private(&[Kind::Postgres]).await;
+    let redis = Servers::shared().await.redis_database().await;
+    let database = servers.database("orders").await;
+    let shop = Shop::open_at(database.url(), &redis, PATIENT).await;
+    shop.ready().await;
+    let order = shop.order().await.order_id();
+    shop.get("/api/product/1").await;
+
+    servers.stop(Kind::Postgres).await;
+    let refused = shop.order().await;
+    refused.is_problem(503);
+    assert!(refused.body["error"].as_str().unwrap().contains("not taken"), "{}", refused.body);
+    assert!(refused.body.get("order_id").is_none());
+    for path in ["/api/product/2", "/api/products", "/health/ready", "/health"] {
+        let answer = shop.get(path).await;
+        assert_eq!((answer.status, &answer.body["success"]), (503, &json!(false)), "{path} {}", answer.body);
+    }
+    shop.get(&format!("/api/orders/{order}")).await.is_problem(503);
+    assert_eq!(shop.get("/api/product/1").await.body["from_cache"], true, "what is cached is still served");
+    assert_eq!(shop.get("/health/live").await.status, 200);
+
+    servers.start_again(Kind::Postgres).await;
+    eventually(SOON, "orders are taken again", async || {
+        let answer = shop.order().await;
+        if answer.status == 201 { Ok(()) } else { Err(answer.body.to_string()) }
+    })
+    .await;
+    shop.ready().await;
+    assert_eq!(shop.get("/api/product/2").await.status, 200);
+    assert_eq!(shop.get(&format!("/api/orders/{order}")).await.status, 200);
+    assert_eq!(rows(&database.pool().await).await, (2, 2, 2), "what was refused was not written");
+    shop.close().await;
+}
+
+#[tokio::test]
+async fn a_shop_that_starts_before_its_database_is_alive_and_becomes_ready_with_it() {
+    let servers = Servers::private(&[Kind::Postgres]).await;
+    let database = servers.database("orders").await;
+    servers.stop(Kind::Postgres).await;
+    let shop = Shop::open_at(database.url(), NOWHERE, &[]).await;
+    assert_eq!(shop.get("/health/live").await.status, 200);
+    shop.get("/health/ready").await.is_problem(503);
+    shop.order().await.is_problem(503);
+    servers.start_again(Kind::Postgres).await;
+    shop.ready().await;
+    shop.order().await.order_id();
+    shop.close().await;
+}
+
+#[tokio::test]
+async fn when_the_answer_of_the_database_is_lost_the_503_names_the_order_whose_outcome_is_unknown() {
+    let database = Servers::shared().await.database("orders").await;
+    let pool = database.pool().await;
+    let proxy = Proxy::to(host(database.url())).await;
+    let url = database.url().replace(&host(database.url()), &proxy.address.to_string());
+    let shop = Shop::open_at(&url, NOWHERE, &[]).await;
+    shop.ready().await;
+    shop.order().await.order_id();
+
+    // The prices are read before the insert waits for this lock, so that only the insert's answer is lost.
+    let mut blocker = pool.begin().await.unwrap();
+    sqlx::query("LOCK TABLE orders IN EXCLUSIVE MODE").execute(&mut *blocker).await.unwrap();
+    let lose_the_answer = async {
+        eventually(SOON, "the insert waits for the lock", async || {
+            let waiting: i64 = sqlx::query_scalar(
+                "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'orders'::regclass",
+            )
+            .fetch_one(&pool)
+            .await
+            .unwrap();
+            if waiting == 1 { Ok(()) } else { Err(format!("{waiting} waiting")) }
+        })
+        .await;
+        proxy.keep_answers_back();
+        blocker.commit().await.unwrap();
+    };
+    let (answer, ()) = tokio::join!(shop.order(), lose_the_answer);
+    answer.is_problem(503);
+    assert!(answer.body["error"].as_str().unwrap().contains("unknown"), "{}", answer.body);
+    let id = answer.body["order_id"].as_str().unwrap();
+
+    proxy.let_answers_through();
+    eventually(SOON, "the order that stands after all is found by the id", async || {
+        let answer = shop.get(&format!("/api/orders/{id}")).await;
+        if answer.status == 200 { Ok(()) } else { Err(answer.body.to_string()) }
+    })
+    .await;
+    assert_eq!(rows(&pool).await, (2, 2, 2));
+    shop.close().await;
+}

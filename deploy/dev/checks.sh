@@ -2,8 +2,7 @@
 # What a developer and CI run: the tests, the freshness of the offline SQL data, and a look at the machine.
 
 install_command() {
-    install_build_tools
-    install_servers "$ALL_SERVERS"
+    install_all
     say "Everything that is needed is installed."
 }
 
@@ -20,8 +19,7 @@ temporary_servers() { # NAMES -> sets TEMPORARY
 # --- Tests ------------------------------------------------------------------------------------------------------------
 
 test_command() {
-    install_build_tools
-    install_servers "$ALL_SERVERS"
+    install_all
     cd "$ROOT" || exit
     sqlx_check_if_changed
     say "Building services and tests"

@@ -37,7 +37,13 @@ done
 
 export DEBIAN_FRONTEND=noninteractive
 apt-get -o DPkg::Lock::Timeout=300 update
-apt-get -o DPkg::Lock::Timeout=300 install -y --no-install-recommends "$@"
+
+# Kafka needs Java 17. On a release whose default is older, the newer one has a package of its own.
+packages=("$@")
+default_java=$(apt-cache depends default-jre-headless | sed -n 's/.*Depends: openjdk-\([0-9]*\)-jre-headless.*/\1/p')
+if ((${default_java:-17} < 17)); then packages=("${packages[@]/default-jre-headless/openjdk-17-jre-headless}"); fi
+
+apt-get -o DPkg::Lock::Timeout=300 install -y --no-install-recommends "${packages[@]}"
 
 if command -v systemctl >/dev/null; then
     for unit in "${new_units[@]}"; do

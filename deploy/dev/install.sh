@@ -56,18 +56,6 @@ java_bin() {
     return 1
 }
 
-# On a release whose default is older than we need, a newer one has its own package.
-java_package() {
-    local package
-    for package in openjdk-21-jre-headless openjdk-17-jre-headless; do
-        if apt-cache show "$package" >/dev/null 2>&1; then
-            echo "$package"
-            return
-        fi
-    done
-    echo default-jre-headless
-}
-
 server_packages_missing() { # NAME...
     local name newest
     for name in "$@"; do
@@ -77,7 +65,7 @@ server_packages_missing() { # NAME...
                 if ((${newest:-0} < MIN_POSTGRES)) || ! have psql; then echo postgresql; fi
                 ;;
             redis) if ! have redis-server || ! have redis-cli; then echo redis-server; fi ;;
-            kafka) if ! java_bin >/dev/null; then java_package; fi ;;
+            kafka) if ! java_bin >/dev/null; then echo default-jre-headless; fi ;;
         esac
     done
     have setpriv || echo util-linux
@@ -103,6 +91,19 @@ install_servers() { # NAMES
         one_at_a_time install install_packages "server_packages_missing $1"
     fi
     if [[ " $1 " == *" kafka "* && ! -d $(kafka_libs) ]]; then one_at_a_time install install_kafka; fi
+}
+
+# Once for all is quicker than one after the other.
+install_all() {
+    if [[ -n $(packages_missing) ]]; then one_at_a_time install install_packages packages_missing; fi
+    check_rust
+    install_servers "$ALL_SERVERS"
+}
+
+packages_missing() {
+    build_packages_missing
+    # shellcheck disable=SC2086 # A list of names.
+    server_packages_missing $ALL_SERVERS
 }
 
 install_build_tools() {

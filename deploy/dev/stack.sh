@@ -102,8 +102,7 @@ bring_up() {
     local name
     # All ports first: a taken one should not show after minutes of building.
     for name in $(list stopped); do require_ports_of "$name"; done
-    install_build_tools
-    install_servers "$ALL_SERVERS"
+    install_all
     build_services
     start_stack_servers "$ALL_SERVERS"
     create_databases "$SERVERS"

@@ -44,7 +44,8 @@ pub fn init(service_name: &'static str) -> Result<Telemetry, String> {
     static RUNNING: OnceLock<Result<Telemetry, String>> = OnceLock::new();
     RUNNING
         .get_or_init(|| {
-            let level = std::env::var("LOG_LEVEL").unwrap_or_else(|_| "info".to_owned());
+            let level = std::env::var("LOG_LEVEL").ok().filter(|level| !level.is_empty());
+            let level = level.unwrap_or_else(|| "info".to_owned());
             let (subscriber, telemetry) = subscriber(service_name, filter(&level)?, std::io::stdout);
             tracing::subscriber::set_global_default(subscriber)
                 .map_err(|_| "another logger was started before telemetry".to_owned())?;

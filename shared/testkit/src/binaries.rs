@@ -55,7 +55,9 @@ fn cargo_build(binaries: &[&str]) -> Result<()> {
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
     let mut command = Command::new(cargo);
     // The whole workspace: features are resolved for what is selected, and each selection would compile its own dependencies.
-    command.args(["build", "--quiet", "--workspace", "--bins", "--profile", profile, "--target-dir"]).arg(target);
+    command
+        .args(["build", "--quiet", "--workspace", "--bins", "--profile", profile, "--target-dir"])
+        .arg(target);
     let output = command.current_dir(crate::workspace_root()).output().context("cannot run cargo")?;
     if !output.status.success() {
         bail!("cargo build of {}:\n{}", binaries.join(", "), String::from_utf8_lossy(&output.stderr));

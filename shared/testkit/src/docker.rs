@@ -11,6 +11,7 @@ use testcontainers::core::IntoContainerPort;
 use testcontainers::runners::AsyncRunner;
 use testcontainers::{ContainerAsync, ContainerRequest, GenericImage, ImageExt};
 use tokio::runtime::Runtime;
+use uuid::Uuid;
 
 use crate::leftovers::Leftover;
 use crate::servers::{Addresses, Kind};
@@ -53,18 +54,27 @@ impl Containers {
     async fn try_start(kinds: &[Kind]) -> Result<(Self, Addresses)> {
         engine_in_reach()?;
         let requests: Vec<_> = kinds.iter().map(|kind| request(*kind)).collect::<Result<_>>()?;
-        let start = on_runtime(async move {
+        let addresses = requests.iter().map(|request| (request.kind, request.address.clone())).collect();
+        // A container that did start comes back out of here even if another did not: dropping it waits for the
+        // runtime, which must not be done on the runtime.
+        let (containers, failure) = on_runtime(async move {
             let mut containers = Self { running: BTreeMap::new() };
-            let mut addresses = Addresses::new();
-            for Request { kind, container, address } in requests {
-                let started = container.start().await.with_context(|| format!("no {}", kind.name()))?;
-                let removal = format!("docker rm --force --volumes {}", started.id());
-                containers.running.insert(kind, (started, Some(Leftover::register(&removal)?)));
-                addresses.insert(kind, address);
+            let end = tokio::time::Instant::now() + START_DEADLINE;
+            for Request { kind, name, container, .. } in requests {
+                let leftover = Leftover::register(&format!("docker rm --force --volumes {name}"))?;
+                let started = tokio::time::timeout_at(end, container.start()).await;
+                match started.context("the engine started it not in time").and_then(|done| Ok(done?)) {
+                    Ok(started) => drop(containers.running.insert(kind, (started, Some(leftover)))),
+                    Err(error) => {
+                        leftover.keep();
+                        return Ok((containers, Some(error.context(format!("no {}", kind.name())))));
+                    }
+                }
             }
-            Ok((containers, addresses))
-        });
-        tokio::time::timeout(START_DEADLINE, start).await.context("the engine started nothing in time")?
+            Ok((containers, None))
+        })
+        .await?;
+        failure.map_or(Ok((containers, addresses)), Err)
     }
 
     pub(crate) fn keep_until_exit(&mut self) {
@@ -137,6 +147,7 @@ fn engine_in_reach() -> Result<()> {
 
 struct Request {
     kind: Kind,
+    name: String,
     container: ContainerRequest<GenericImage>,
     address: String,
 }
@@ -150,7 +161,10 @@ fn request(kind: Kind) -> Result<Request> {
         Kind::Kafka => ("apache/kafka", 9092),
     };
     let tag = pinned_tag(image)?;
-    let on_loopback = GenericImage::new(image, &tag).with_mapped_port(port, inside.tcp());
+    // Named by us, so that its removal can be arranged before it exists.
+    let name = format!("orderflow-test-{}", Uuid::new_v4().simple());
+    let on_loopback =
+        GenericImage::new(image, &tag).with_mapped_port(port, inside.tcp()).with_container_name(&name);
     let on_loopback = on_loopback.with_host_config_modifier(|host| {
         for binding in host.port_bindings.iter_mut().flatten().flat_map(|(_, bindings)| bindings).flatten() {
             binding.host_ip = Some("127.0.0.1".to_owned());
@@ -168,41 +182,28 @@ fn request(kind: Kind) -> Result<Request> {
         ),
         Kind::Redis => (on_loopback, format!("redis://127.0.0.1:{port}")),
         Kind::Kafka => {
-            let settings = kafka_settings(port)?;
-            (
-                settings.into_iter().fold(on_loopback, |on, (name, value)| on.with_env_var(name, value)),
-                format!("127.0.0.1:{port}"),
-            )
+            let settings = crate::workspace_root().join("deploy/kafka/server.properties");
+            // The image starts from the file in this place.
+            let with_settings = on_loopback.with_copy_to("/mnt/shared/config/server.properties", settings);
+            let with_settings = kafka_settings(port)
+                .into_iter()
+                .fold(with_settings, |container, (name, value)| container.with_env_var(name, value));
+            (with_settings, format!("127.0.0.1:{port}"))
         }
     };
-    Ok(Request { kind, container, address })
+    Ok(Request { kind, name, container, address })
 }
 
-/// The broker's settings that are the same everywhere, and what differs in a container. Any setting drops all of the
-/// image's defaults.
-fn kafka_settings(port: u16) -> Result<Vec<(String, String)>> {
-    let file = crate::workspace_root().join("deploy/kafka/server.properties");
-    let properties =
-        std::fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
-    let mut settings = as_variables(&properties);
-    let here = [
+/// What differs from broker to broker; the compose file has the same list. The rest is in `server.properties`.
+fn kafka_settings(port: u16) -> [(&'static str, String); 6] {
+    [
         ("KAFKA_LISTENERS", "PLAINTEXT://:9092,CONTROLLER://:9093".to_owned()),
         ("KAFKA_ADVERTISED_LISTENERS", format!("PLAINTEXT://127.0.0.1:{port}")),
-        ("KAFKA_CONTROLLER_QUORUM_VOTERS", "1@localhost:9093".to_owned()),
+        ("KAFKA_LISTENER_SECURITY_PROTOCOL_MAP", "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT".to_owned()),
+        ("KAFKA_CONTROLLER_QUORUM_VOTERS", "1@127.0.0.1:9093".to_owned()),
         ("KAFKA_LOG_DIRS", "/var/lib/kafka/data".to_owned()),
         ("KAFKA_HEAP_OPTS", "-Xmx512m".to_owned()),
-    ];
-    settings.extend(here.map(|(name, value)| (name.to_owned(), value)));
-    Ok(settings)
-}
-
-/// `log.dirs=x` as the image wants it: `KAFKA_LOG_DIRS=x`.
-fn as_variables(properties: &str) -> Vec<(String, String)> {
-    let lines = properties.lines().map(str::trim).filter(|line| !line.starts_with('#'));
-    let pairs = lines.filter_map(|line| line.split_once('='));
-    pairs
-        .map(|(name, value)| (format!("KAFKA_{}", name.replace('.', "_").to_uppercase()), value.to_owned()))
-        .collect()
+    ]
 }
 
 /// The tag in the compose file, so that tests and `docker compose up` cannot drift apart.
@@ -222,12 +223,6 @@ fn tag_in(compose: &str, image: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_property_becomes_the_variable_that_the_image_reads() {
-        let variables = as_variables("# a=b\n\nlog.retention.ms=5\n");
-        assert_eq!(variables, [("KAFKA_LOG_RETENTION_MS".to_owned(), "5".to_owned())]);
-    }
 
     #[test]
     fn the_tag_is_the_one_that_the_compose_file_pins() {

@@ -12,20 +12,33 @@ use tokio::time::Instant;
 pub async fn eventually<T, E: Display>(
     deadline: Duration,
     what: &str,
-    mut condition: impl AsyncFnMut() -> Result<T, E>,
+    condition: impl AsyncFnMut() -> Result<T, E>,
 ) -> T {
+    match poll(deadline, what, condition).await {
+        Ok(value) => value,
+        Err(missing) => panic!("{missing}"),
+    }
+}
+
+/// As [`eventually`], for whoever can go on without.
+pub(crate) async fn poll<T, E: Display>(
+    deadline: Duration,
+    what: &str,
+    mut condition: impl AsyncFnMut() -> Result<T, E>,
+) -> Result<T, String> {
     let end = Instant::now() + deadline;
     let mut pause = Duration::from_millis(10);
     let mut last = "the condition never answered".to_owned();
+    let missing = |last: &str| format!("not within {deadline:?}: {what}; last answer: {last}");
     loop {
         match tokio::time::timeout_at(end, condition()).await {
-            Ok(Ok(value)) => return value,
+            Ok(Ok(value)) => return Ok(value),
             Ok(Err(error)) => last = error.to_string(),
             // A condition that hangs is as wrong as one that says no; the error before the hang says more.
-            Err(_) => panic!("not within {deadline:?}: {what}; last answer: {last}"),
+            Err(_) => return Err(missing(&last)),
         }
         if Instant::now() + pause >= end {
-            panic!("not within {deadline:?}: {what}; last answer: {last}");
+            return Err(missing(&last));
         }
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(Duration::from_millis(200));

@@ -8,8 +8,9 @@ use tokio::sync::OnceCell;
 use uuid::Uuid;
 
 use crate::docker::Containers;
+use crate::eventually::poll;
 use crate::native::NativeServers;
-use crate::{TestDatabase, database, eventually, kafka, redis, required};
+use crate::{TestDatabase, database, kafka, redis, required};
 
 /// A cold broker on a busy machine; a healthy one takes a few seconds.
 const START_DEADLINE: Duration = Duration::from_secs(60);
@@ -88,8 +89,8 @@ impl Servers {
     }
 
     async fn start(kinds: &[Kind]) -> Result<Self> {
-        match Containers::start(kinds).await {
-            Ok((containers, addresses)) => return Self::serving(addresses, Origin::Docker(containers)).await,
+        match Self::start_containers(kinds).await {
+            Ok(servers) => return Ok(servers),
             // An engine that answers and starts nothing (no registry in reach, say) is as good as none.
             Err(reason) => eprintln!("testkit: no containers, starting the servers natively ({reason:#})"),
         }
@@ -97,10 +98,15 @@ impl Servers {
         Self::serving(addresses, Origin::Native(native)).await
     }
 
+    async fn start_containers(kinds: &[Kind]) -> Result<Self> {
+        let (containers, addresses) = Containers::start(kinds).await?;
+        Self::serving(addresses, Origin::Docker(containers)).await
+    }
+
     async fn serving(addresses: Addresses, origin: Origin) -> Result<Self> {
         let servers = Self { addresses, origin, roles: OnceCell::new() };
         for kind in servers.addresses.keys() {
-            servers.serves(*kind).await;
+            servers.serves(*kind).await?;
         }
         Ok(servers)
     }
@@ -116,15 +122,18 @@ impl Servers {
     }
 
     /// Waits until the server does its work, not only until its port is open.
-    async fn serves(&self, kind: Kind) {
+    async fn serves(&self, kind: Kind) -> Result<()> {
         let address = self.address(kind);
         let what = format!("{} at {address} serves", kind.name());
-        eventually(START_DEADLINE, &what, async || match kind {
-            Kind::Postgres => database::select_1(address).await.map_err(chain),
-            Kind::Redis => redis::ping(address).await.map_err(chain),
-            Kind::Kafka => kafka::metadata(address).await.map_err(chain),
-        })
-        .await;
+        let served = poll(START_DEADLINE, &what, async || {
+            let answer = match kind {
+                Kind::Postgres => database::select_1(address).await,
+                Kind::Redis => redis::ping(address).await,
+                Kind::Kafka => kafka::metadata(address).await,
+            };
+            answer.map_err(|error| format!("{error:#}"))
+        });
+        served.await.map_err(anyhow::Error::msg)
     }
 
     fn address(&self, kind: Kind) -> &str {
@@ -194,7 +203,7 @@ impl Servers {
             Origin::Docker(containers) => containers.start_again(kind).await,
             Origin::Native(native) => native.start_again(kind).await,
         });
-        self.serves(kind).await;
+        required(self.serves(kind).await);
     }
 
     fn not_ours(kind: Kind) -> Result<()> {
@@ -205,8 +214,4 @@ impl Servers {
 fn given() -> Addresses {
     let given = |kind: Kind| std::env::var(kind.variable()).ok().filter(|value| !value.is_empty());
     Kind::ALL.into_iter().filter_map(|kind| Some((kind, given(kind)?))).collect()
-}
-
-fn chain(error: anyhow::Error) -> String {
-    format!("{error:#}")
 }

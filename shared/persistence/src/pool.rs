@@ -9,7 +9,7 @@ use sqlx::{Connection, PgPool};
 use tracing::{info, warn};
 
 /// How long a caller waits for a connection. Longer waits only move the queue from the client into the process.
-const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(4);
 /// A connection that was idle for longer is pinged before use, so that a restarted server is not noticed by a request.
 const TRUSTED_IDLE: Duration = Duration::from_millis(500);
 const MIGRATION_RETRY: Duration = Duration::from_millis(500);
@@ -19,12 +19,14 @@ const MIGRATION_RETRY: Duration = Duration::from_millis(500);
 #[error("the database URL is not valid: expected postgres://user:password@host:port/database")]
 pub struct BadDatabaseUrl;
 
-/// A pool of at most `max_connections` that connects when it is first used: a process starts, and answers its health
+/// A pool of `max_connections` that opens them in the background, as soon as the database is there: a process starts, and answers its health
 /// checks, while the database is away. `application` shows in `pg_stat_activity`.
 pub fn connect_lazy(url: &str, max_connections: u32, application: &str) -> Result<PgPool, BadDatabaseUrl> {
     let options = PgConnectOptions::from_str(url).map_err(|_| BadDatabaseUrl)?.application_name(application);
     Ok(PgPoolOptions::new()
         .max_connections(max_connections)
+        // Opened in the background from the start: a burst finds them open instead of opening them while it waits.
+        .min_connections(max_connections)
         .acquire_timeout(ACQUIRE_TIMEOUT)
         .test_before_acquire(false)
         .before_acquire(|connection, meta| {

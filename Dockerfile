@@ -13,8 +13,8 @@ COPY services services
 COPY shared shared
 RUN find services shared -type f ! -name Cargo.toml -delete \
     && for crate in services/* shared/*; do \
-        mkdir -p "$crate/src" && touch "$crate/src/lib.rs"; \
-        case "$crate" in services/*) echo 'fn main() {}' > "$crate/src/main.rs" ;; esac; \
+        mkdir -p "$crate/src" && echo '//! Empty.' > "$crate/src/lib.rs"; \
+        case "$crate" in services/*) printf '//! Empty.\nfn main() {}\n' > "$crate/src/main.rs" ;; esac; \
     done
 
 FROM rust:1.95-bookworm AS build

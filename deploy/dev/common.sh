@@ -63,7 +63,18 @@ run() { # COMMAND...
 # A long command whose output goes to a file. Shows the seconds meanwhile: on a terminal in place with the last line of
 # that output, elsewhere as a line every five seconds. A failure shows the end of the output.
 with_progress() { # LABEL LOG COMMAND...
-    local label=$1 log=$2 started=$SECONDS shown=$SECONDS seconds job status=0
+    local status=0
+    try_with_progress "$@" || status=$?
+    if ((status != 0)); then
+        say "  $1: failed; the end of $2:"
+        tail -n 40 "$2" | sed 's/^/    /' >&2
+    fi
+    return "$status"
+}
+
+# The same for what has an alternative: a failure is the caller's to tell.
+try_with_progress() { # LABEL LOG COMMAND...
+    local label=$1 log=$2 started=$SECONDS shown=$SECONDS seconds job
     shift 2
     mkdir -p "$(dirname "$log")"
     background "$@" >"$log" 2>&1
@@ -78,19 +89,16 @@ with_progress() { # LABEL LOG COMMAND...
         fi
         sleep 0.2
     done
-    wait "$job" || status=$?
     if [[ -t 2 ]]; then printf '\r\033[K' >&2; fi
+    wait "$job" || return
     seconds=$((SECONDS - started))
-    if ((status != 0)); then
-        say "  $label: failed after ${seconds}s; the end of $log:"
-        tail -n 40 "$log" | sed 's/^/    /' >&2
-        return "$status"
-    fi
     # What took no time is not worth a line.
     if ((seconds > 0)); then say "  $label: done in ${seconds}s"; fi
 }
 
-last_words() { tail -c 2000 "$1" | tr '\r' '\n' | grep -v '^ *$' | tail -n 1 | sed 's/^ *//' | cut -c -60 || true; }
+last_words() {
+    tail -c 2000 "$1" | tr '\r' '\n' | sed -e 's/\x1b\[[0-9;]*[A-Za-z]//g' -e 's/^ *//' | grep . | tail -n 1 | cut -c -60 || true
+}
 
 # One process at a time: tests start their servers side by side, and each may be the first to find something missing.
 one_at_a_time() { # LOCK COMMAND...

@@ -155,9 +155,9 @@ install_kafka() {
     [[ -n $version ]] || fail "docker-compose.yml names no version of apache/kafka" "restore its image line"
     rm -rf "$home".*
     mkdir -p "$home.part"
-    if ! with_progress "Fetching Apache Kafka $version from Apache" "$ROOT/.dev/logs/kafka-archive.log" \
-        kafka_from_archive "$version" "$home.part" 2>/dev/null; then
-        say "  Apache's download servers are out of reach or gave no verified archive; trying Maven"
+    if ! try_with_progress "Fetching Apache Kafka $version from Apache" "$ROOT/.dev/logs/kafka-archive.log" \
+        kafka_from_archive "$version" "$home.part"; then
+        say "  No verified archive from Apache's servers ($(last_words "$ROOT/.dev/logs/kafka-archive.log")); trying Maven"
         if ! have mvn; then install_packages "echo maven"; fi
         rm -rf "$home.part"
         mkdir -p "$home.part/libs"
@@ -172,7 +172,8 @@ kafka_from_archive() { # VERSION FOLDER
     local name=kafka_2.13-$1.tgz file=$2.tgz mirror
     # The first serves current releases, the second all that ever were.
     for mirror in https://dlcdn.apache.org https://archive.apache.org/dist; do
-        if curl -fsSL --connect-timeout 5 --retry 1 -o "$file" "$mirror/kafka/$1/$name" &&
+        # As narrow a progress bar as fits into our line.
+        if COLUMNS=40 curl -fL -# --connect-timeout 5 -o "$file" "$mirror/kafka/$1/$name" &&
             kafka_checksum_holds "$1" "$name" "$file" &&
             tar -xzf "$file" -C "$2" --strip-components 1; then
             rm -f "$file"
@@ -200,6 +201,6 @@ kafka_checksum_holds() { # VERSION NAME FILE
 }
 
 kafka_from_maven() { # VERSION FOLDER
-    mvn -B -C -ntp -f "$ROOT/deploy/kafka/pom.xml" "-Dkafka.version=$1" \
+    mvn -B -C -Dstyle.color=never -f "$ROOT/deploy/kafka/pom.xml" "-Dkafka.version=$1" \
         dependency:copy-dependencies -DincludeScope=runtime "-DoutputDirectory=$2"
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use contracts::event_id;
 use serde_json::Value;
-use sqlx::{Connection, PgConnection};
+use sqlx::{Connection, PgConnection, Row};
 use testkit::{TestDatabase, eventually};
 use uuid::Uuid;
 
@@ -109,43 +109,52 @@ impl System {
 
     async fn books(&self) -> Books {
         let databases = &self.databases;
-        let (orders, analytics) = (&databases.orders, &databases.analytics);
+        let [orders, revenue_cents, unpublished, ordered_lines, ordered_pieces] = numbers(
+            &databases.orders,
+            "SELECT (SELECT count(*) FROM orders),
+                    (SELECT coalesce(sum(total_cents), 0)::bigint FROM orders),
+                    (SELECT count(*) FROM outbox),
+                    (SELECT count(*) FROM order_items),
+                    (SELECT coalesce(sum(quantity), 0)::bigint FROM order_items)",
+        )
+        .await;
+        let [counted_orders, counted_revenue_cents, sold_pieces] = numbers(
+            &databases.analytics,
+            "SELECT (SELECT coalesce(sum(orders), 0)::bigint FROM orders_per_minute),
+                    (SELECT coalesce(sum(revenue_cents), 0)::bigint FROM orders_per_minute),
+                    (SELECT coalesce(sum(quantity), 0)::bigint FROM product_sales)",
+        )
+        .await;
+        let [reserved_lines, wrong_stock] = numbers(
+            &databases.inventory,
+            "SELECT (SELECT count(*) FROM reservations),
+                    (SELECT count(*) FROM stock s
+                      WHERE on_hand <> (SELECT coalesce(sum(delta), 0) FROM stock_movements m
+                                         WHERE m.product_id = s.product_id)
+                                     - (SELECT coalesce(sum(quantity), 0) FROM reservations r
+                                         WHERE r.product_id = s.product_id AND outcome = 'reserved'))",
+        )
+        .await;
         let deliveries = self.get(PROVIDERS, "/api/deliveries").await;
-        let mut inboxes = [("", 0); 4];
+        let (mut inboxes, mut delivered) = ([("", 0); 4], [("", 0, 0); 2]);
         for (slot, (name, database)) in inboxes.iter_mut().zip(self.inboxes()) {
             *slot = (name, number(database, "SELECT count(*) FROM inbox").await);
         }
-        let mut delivered = [("", 0, 0); 2];
         for (slot, (name, database)) in delivered.iter_mut().zip(self.inboxes()) {
             let noted = number(database, "SELECT count(*) FROM deliveries").await;
             *slot = (name, distinct(&deliveries, name), noted);
         }
         Books {
-            accepted: Totals {
-                orders: number(orders, "SELECT count(*) FROM orders").await,
-                revenue_cents: sum(orders, "SELECT sum(total_cents)::bigint FROM orders").await,
-            },
-            unpublished: number(orders, "SELECT count(*) FROM outbox").await,
-            analytics: Totals {
-                orders: sum(analytics, "SELECT sum(orders)::bigint FROM orders_per_minute").await,
-                revenue_cents: sum(analytics, "SELECT sum(revenue_cents)::bigint FROM orders_per_minute")
-                    .await,
-            },
+            accepted: Totals { orders, revenue_cents },
+            unpublished,
+            analytics: Totals { orders: counted_orders, revenue_cents: counted_revenue_cents },
             inboxes,
             delivered,
-            ordered_lines: number(orders, "SELECT count(*) FROM order_items").await,
-            reserved_lines: number(&databases.inventory, "SELECT count(*) FROM reservations").await,
-            ordered_pieces: sum(orders, "SELECT sum(quantity)::bigint FROM order_items").await,
-            sold_pieces: sum(analytics, "SELECT sum(quantity)::bigint FROM product_sales").await,
-            wrong_stock: number(
-                &databases.inventory,
-                "SELECT count(*) FROM stock s
-                 WHERE on_hand <> (SELECT coalesce(sum(delta), 0) FROM stock_movements m
-                                    WHERE m.product_id = s.product_id)
-                                - (SELECT coalesce(sum(quantity), 0) FROM reservations r
-                                    WHERE r.product_id = s.product_id AND outcome = 'reserved')",
-            )
-            .await,
+            ordered_lines,
+            reserved_lines,
+            ordered_pieces,
+            sold_pieces,
+            wrong_stock,
         }
     }
 }
@@ -161,15 +170,16 @@ async fn connect(database: &TestDatabase) -> PgConnection {
     PgConnection::connect(database.url()).await.expect("the database answers")
 }
 
+/// The one number that a query answers.
 pub(crate) async fn number(database: &TestDatabase, query: &'static str) -> i64 {
-    sqlx::query_scalar(query).fetch_one(&mut connect(database).await).await.expect(query)
+    let [number] = numbers(database, query).await;
+    number
 }
 
-/// As [`number`], of no rows too.
-async fn sum(database: &TestDatabase, query: &'static str) -> i64 {
-    let sum: Option<i64> =
-        sqlx::query_scalar(query).fetch_one(&mut connect(database).await).await.expect(query);
-    sum.unwrap_or_default()
+/// The numbers in the one row that a query answers.
+async fn numbers<const N: usize>(database: &TestDatabase, query: &'static str) -> [i64; N] {
+    let row = sqlx::query(query).fetch_one(&mut connect(database).await).await.expect(query);
+    std::array::from_fn(|column| row.get(column))
 }
 
 async fn count(database: &TestDatabase, query: &'static str, ids: &[Uuid]) -> i64 {

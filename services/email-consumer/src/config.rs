@@ -29,7 +29,7 @@ pub struct Config {
     )]
     pub database_url: String,
 
-    /// SMTP server: smtp://[user:password@]host[:port] unencrypted, the same with ?tls=required for STARTTLS, smtps:// for TLS
+    /// SMTP server: smtp://user:password@host:port (login and port may be left out) unencrypted, the same with ?tls=required for STARTTLS, smtps:// for TLS
     /// from the start. User and password percent-encoded. Another server is another provider: it honours the Message-ID as
     /// idempotency key, or a repeat after a lost answer reaches the customer twice
     #[arg(long, env = "SMTP_URL", hide_env_values = true, default_value = "smtp://127.0.0.1:5025")]
@@ -40,7 +40,7 @@ pub struct Config {
     #[arg(long, env = "SMTP_TIMEOUT", default_value = "10s", value_parser = settings::duration)]
     pub smtp_timeout: Duration,
 
-    /// Sender of the mails: address or Name <address>. A real provider accepts only addresses it knows to be yours
+    /// Sender of the mails: `address` or `Name <address>`. A real provider accepts only addresses it knows to be yours
     #[arg(
         long,
         env = "EMAIL_FROM",

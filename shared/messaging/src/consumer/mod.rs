@@ -1,7 +1,7 @@
 //! The consumer runtime.
 //!
 //! One thread polls librdkafka and runs its callbacks; one task per assigned partition runs the handler, a record at a time.
-//! The two share a [`partitions::Partitions`]: the thread puts records in and reads progress out.
+//! The two share a `partitions::Partitions`: the thread puts records in and reads progress out.
 
 mod context;
 mod dead_letter;

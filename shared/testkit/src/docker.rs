@@ -84,22 +84,22 @@ impl Containers {
     }
 
     pub(crate) async fn stop(&self, kind: Kind) -> Result<()> {
-        self.command(kind, "stop").await
+        self.command(kind, &["stop", "--time", "20"]).await
     }
 
     pub(crate) async fn kill(&self, kind: Kind) -> Result<()> {
-        self.command(kind, "kill").await
+        self.command(kind, &["kill"]).await
     }
 
     pub(crate) async fn start_again(&self, kind: Kind) -> Result<()> {
-        self.command(kind, "start").await
+        self.command(kind, &["start"]).await
     }
 
-    async fn command(&self, kind: Kind, verb: &str) -> Result<()> {
+    async fn command(&self, kind: Kind, verb: &[&str]) -> Result<()> {
         let (container, _) = self.running.get(&kind).with_context(|| format!("no {}", kind.name()))?;
-        let output = tokio::process::Command::new("docker").args([verb, container.id()]).output().await?;
+        let output = tokio::process::Command::new("docker").args(verb).arg(container.id()).output().await?;
         if !output.status.success() {
-            bail!("docker {verb}: {}", String::from_utf8_lossy(&output.stderr));
+            bail!("docker {}: {}", verb.join(" "), String::from_utf8_lossy(&output.stderr));
         }
         Ok(())
     }

@@ -48,7 +48,7 @@ fn open() -> Result<Home> {
 }
 
 /// The folder of this test process; removed with everything in it when the process is gone.
-pub(crate) fn folder() -> &'static Path {
+pub fn folder() -> &'static Path {
     &HOME.folder
 }
 

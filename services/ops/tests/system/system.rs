@@ -109,7 +109,7 @@ impl System {
 
         let smtp = format!("127.0.0.1:{}", free_port());
         let providers = format!("127.0.0.1:{}", free_port());
-        let journal = std::env::temp_dir().join(format!("provider-sim-{}.journal", uuid::Uuid::new_v4()));
+        let journal = testkit::scratch_folder().join("provider-sim.jsonl");
         let settings = [
             ("PROVIDER_SIM_ADDR", providers.clone()),
             ("PROVIDER_SIM_SMTP_ADDR", smtp.clone()),

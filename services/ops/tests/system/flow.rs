@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use crate::audit::distinct;
 use crate::system::{PROVIDERS, Running, system};
+use crate::topics;
 
 const SOON: Duration = Duration::from_secs(15);
 
@@ -76,5 +77,23 @@ async fn an_order_by_http_ends_as_one_email_one_text_stock_taken_and_a_count_und
     for consumer in ["email-consumer", "sms-consumer"] {
         let log = system.service(consumer).log();
         assert!(log.contains(&trace_id), "{consumer} logged nothing under the caller's trace");
+    }
+}
+
+#[tokio::test]
+async fn events_that_are_published_a_second_time_change_nothing() {
+    let system = system().await;
+    let brokers = system.kafka_brokers();
+    let orders = system.shop.accepted_orders(40).await;
+    system.every_order_took_effect_once(SOON).await;
+
+    let records = topics::records_of(brokers, &orders).await;
+    assert_eq!(records.len(), orders.len());
+    topics::send_again(brokers, &records).await;
+    // Waits until the groups are through with the repeats as well.
+    system.every_order_took_effect_once(SOON).await;
+    for order in orders {
+        let deliveries = system.get(PROVIDERS, &format!("/api/deliveries/{order}")).await;
+        assert_eq!((distinct(&deliveries, "email"), distinct(&deliveries, "sms")), (1, 1));
     }
 }

@@ -1,13 +1,14 @@
 //! Kafka as the tests look at it: how far the groups are, and what is in the dead letters.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
 use contracts::topics::{ANALYTICS_GROUP, EMAIL_GROUP, INVENTORY_GROUP, ORDER_EVENTS, SMS_GROUP};
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::message::{Headers, Message};
+use rdkafka::message::{Headers, Message, OwnedMessage};
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+use uuid::Uuid;
 
 pub(crate) const GROUPS: [&str; 4] = [EMAIL_GROUP, SMS_GROUP, INVENTORY_GROUP, ANALYTICS_GROUP];
 
@@ -15,13 +16,6 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 
 fn dead_letter_topic(group: &str) -> String {
     format!("{ORDER_EVENTS}.{group}.dlq")
-}
-
-/// A dead letter: its value and its headers as text.
-#[derive(Debug)]
-pub(crate) struct DeadLetter {
-    pub(crate) value: Vec<u8>,
-    pub(crate) headers: BTreeMap<String, String>,
 }
 
 fn consumer(brokers: &str, group: &str) -> BaseConsumer {
@@ -82,36 +76,62 @@ pub(crate) async fn dead_letter_counts(brokers: &str) -> BTreeMap<&'static str, 
 }
 
 /// All dead letters of a group.
-pub(crate) async fn dead_letters(brokers: &str, group: &'static str) -> Vec<DeadLetter> {
+pub(crate) async fn dead_letters(brokers: &str, group: &'static str) -> Vec<OwnedMessage> {
+    all_records(brokers, dead_letter_topic(group)).await
+}
+
+/// The records on `order.events` of these orders.
+pub(crate) async fn records_of(brokers: &str, orders: &[Uuid]) -> Vec<OwnedMessage> {
+    let keys: HashSet<String> = orders.iter().map(Uuid::to_string).collect();
+    let mut records = all_records(brokers, ORDER_EVENTS.to_owned()).await;
+    records.retain(|record| keys.contains(&*String::from_utf8_lossy(record.key().unwrap_or_default())));
+    records
+}
+
+async fn all_records(brokers: &str, topic: String) -> Vec<OwnedMessage> {
     let consumer = consumer(brokers, "system-test");
     blocking(move || {
-        let topic = dead_letter_topic(group);
         let expected = records(&consumer, &topic);
         let mut list = TopicPartitionList::new();
         for partition in partitions(&consumer, &topic) {
             list.add_partition_offset(&topic, partition, Offset::Beginning).expect("a partition");
         }
         consumer.assign(&list).expect("assigned");
-        let mut letters = Vec::new();
-        while (letters.len() as i64) < expected {
-            let message =
-                consumer.poll(TIMEOUT).expect("a dead letter within the time-out").expect("no error");
-            let headers = message.headers().into_iter().flat_map(|headers| headers.iter());
-            let text = |value: Option<&[u8]>| String::from_utf8_lossy(value.unwrap_or_default()).into_owned();
-            letters.push(DeadLetter {
-                headers: headers.map(|header| (header.key.to_owned(), text(header.value))).collect(),
-                value: message.payload().unwrap_or_default().to_vec(),
-            });
+        let mut found = Vec::new();
+        while (found.len() as i64) < expected {
+            let record = consumer.poll(TIMEOUT).expect("a record within the time-out").expect("no error");
+            found.push(record.detach());
         }
-        letters
+        found
     })
     .await
 }
 
+/// The value of a header, as text.
+pub(crate) fn header(record: &OwnedMessage, name: &str) -> Option<String> {
+    let mut headers = record.headers()?.iter();
+    let value = headers.find(|header| header.key == name)?.value?;
+    Some(String::from_utf8_lossy(value).into_owned())
+}
+
+fn producer(brokers: &str) -> FutureProducer {
+    ClientConfig::new().set("bootstrap.servers", brokers).create().expect("a producer")
+}
+
 /// Puts a record on `order.events` as a stranger would: no envelope, no headers.
 pub(crate) async fn send_foreign_record(brokers: &str, key: &str, value: &[u8]) {
-    let producer: FutureProducer =
-        ClientConfig::new().set("bootstrap.servers", brokers).create().expect("a producer");
     let record = FutureRecord::to(ORDER_EVENTS).key(key).payload(value);
-    producer.send(record, TIMEOUT).await.expect("Kafka took the record");
+    producer(brokers).send(record, TIMEOUT).await.expect("Kafka took the record");
+}
+
+/// Puts these records on `order.events` once more, as they are.
+pub(crate) async fn send_again(brokers: &str, records: &[OwnedMessage]) {
+    let producer = producer(brokers);
+    for record in records {
+        let again = FutureRecord::to(ORDER_EVENTS)
+            .key(record.key().unwrap_or_default())
+            .payload(record.payload().unwrap_or_default())
+            .headers(record.headers().cloned().unwrap_or_default());
+        producer.send(again, TIMEOUT).await.expect("Kafka took the record");
+    }
 }

@@ -13,7 +13,7 @@ use crate::required;
 /// Roles are the server's, not a database's: one creator at a time, or Postgres answers "tuple concurrently updated".
 const ROLES_LOCK: i64 = 0x6f72_6465_7266_6c77;
 
-/// A database of its own for one test, owned by the service's role, dropped with this value.
+/// A database of its own for one test, owned by the service's role, dropped soon after this value.
 ///
 /// The service under test meets what it meets in production: no superuser, its role's time-outs, and no way into
 /// anybody else's database.
@@ -77,9 +77,10 @@ impl Drop for TestDatabase {
     fn drop(&mut self) {
         let statement = format!(r#"DROP DATABASE IF EXISTS "{}" WITH (FORCE)"#, self.name);
         let admin_url = self.admin_url.clone();
-        // Drop cannot await, and the test's runtime may be on its way out: a thread with a small runtime does it.
-        // That nobody answers means that the server is gone, and the database with it.
-        let dropped = std::thread::spawn(move || {
+        // Drop cannot await, so a thread does it, and nobody waits for it: DROP DATABASE waits for every session of the
+        // server to take note, one in the middle of its login does so only when that login is over, and the login may
+        // be of a client on the very runtime that runs this. What is not dropped in time goes with its server.
+        std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             runtime.block_on(async {
                 let mut admin = connect(&admin_url).await?;
@@ -87,7 +88,6 @@ impl Drop for TestDatabase {
                 anyhow::Ok(())
             })
         });
-        let _ = dropped.join();
     }
 }
 

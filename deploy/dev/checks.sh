@@ -30,6 +30,8 @@ test_command() {
     temporary_servers "$ALL_SERVERS"
     local variable
     while read -r variable; do export "${variable?}"; done < <(servers_environment "$TEMPORARY" "$ALL_SERVERS")
+    # Sets of servers that tests start for themselves come from here too, not from a container engine.
+    export TEST_SERVERS=native
     # The tests start the services that were just built, and need not build them again.
     export ORDERFLOW_BINS_BUILT=1
     run cargo test --locked --workspace "$@"

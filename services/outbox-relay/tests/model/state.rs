@@ -25,7 +25,7 @@ impl fmt::Debug for Event {
 }
 
 /// One moment of the whole system.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct State {
     /// The table, in the order of `id`. A row stands here from the moment its identity is taken.
     pub(crate) outbox: Vec<Row>,
@@ -46,7 +46,7 @@ pub(crate) struct State {
 }
 
 /// A row of the outbox.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Row {
     pub(crate) key: usize,
     /// Given at the commit. `None`: the transaction is open, and nobody else sees the row.
@@ -63,7 +63,7 @@ impl Row {
 }
 
 /// A key in the orders database, in the topic and in the consumer's database.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Key {
     /// Transactions begun.
     pub(crate) begun: u8,
@@ -78,7 +78,7 @@ pub(crate) struct Key {
 }
 
 /// A set of sequences.
-#[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Sequences(u8);
 
 impl Sequences {
@@ -170,10 +170,29 @@ impl State {
         }
     }
 
-    /// The same state for all states that differ only in which relay is which. The checker looks at one of them.
+    /// The same state for all states that differ only in which relay or which key is which. The checker looks at one of them.
     pub(crate) fn representative(&self) -> Self {
         let mut representative = self.clone();
         representative.relays.sort_unstable();
-        representative
+        let mut swapped = representative.clone();
+        swapped.swap_keys();
+        representative.min(swapped)
+    }
+
+    fn swap_keys(&mut self) {
+        let other = |key: &mut usize| *key = KEYS - 1 - *key;
+        self.keys.reverse();
+        self.outbox.iter_mut().for_each(|row| other(&mut row.key));
+        self.topic
+            .iter_mut()
+            .chain(&mut self.strays)
+            .chain(&mut self.in_hand)
+            .for_each(|event| other(&mut event.key));
+        self.strays.sort_unstable();
+        for relay in &mut self.relays {
+            relay.batch.iter_mut().for_each(|sent| other(&mut sent.event.key));
+            relay.batch.sort_unstable();
+        }
+        self.relays.sort_unstable();
     }
 }

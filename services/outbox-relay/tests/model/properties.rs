@@ -15,7 +15,7 @@ pub(crate) const OFFSET_LAST: &str = "the offset passes no record before its eff
 pub(crate) const COMPLETE: &str = "when no step is left, every event is applied";
 pub(crate) const CAN_FINISH: &str = "whatever has happened, every event can still be applied";
 
-/// Steps after which a run that has not come to rest is held to go round in a circle. The longest takes a third of it.
+/// Steps after which a run that has not come to rest is held to go round in a circle. The longest way in the graph is about 50 steps.
 const PATIENCE: usize = 150;
 
 pub(crate) fn all() -> Vec<Property<Protocol>> {

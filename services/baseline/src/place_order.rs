@@ -1,10 +1,13 @@
 //! Placing an order: every step, one after another, while the caller waits.
+//!
+//! An `Idempotency-Key` is checked as in order-api and then left alone: a repeat is another order. Remembering the order would not
+//! be enough here, where a crash or a failure in the middle leaves open which of the later steps were done.
 
 use std::time::Duration;
 
 use axum::extract::State;
 use service_runtime::{Problem, telemetry};
-use storefront::{NewOrder, OrderAccepted, PricedOrder, StepFailure, Stopwatch, refusals};
+use storefront::{IdempotencyKey, NewOrder, OrderAccepted, PricedOrder, StepFailure, Stopwatch, refusals};
 use tracing::warn;
 
 use crate::{Shop, store};
@@ -12,6 +15,7 @@ use crate::{Shop, store};
 pub(crate) async fn place_order(
     clock: Stopwatch,
     State(shop): State<Shop>,
+    _key: Option<IdempotencyKey>,
     order: NewOrder,
 ) -> Result<OrderAccepted, Problem> {
     let prices = store::prices(&shop.pool, &order.product_ids()).await.map_err(|error| {

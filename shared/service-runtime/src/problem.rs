@@ -73,6 +73,13 @@ impl Problem {
         self
     }
 
+    /// Names one request header and what is wrong with it.
+    #[must_use]
+    pub fn request_header(mut self, header: &str, detail: impl Into<String>) -> Self {
+        self.0.errors.push(json!({ "field": header, "header": header, "detail": detail.into() }));
+        self
+    }
+
     /// Adds a member of its own, or replaces a standard one.
     #[must_use]
     pub fn with(mut self, member: &str, value: impl Into<Value>) -> Self {

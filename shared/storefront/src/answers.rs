@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 use service_runtime::http::Json;
 use uuid::Uuid;
 
+const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
+
 /// A product of the catalogue.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Product {
@@ -77,6 +79,9 @@ pub struct OrderAccepted {
     /// Only the baseline has these: steps of its that failed although the order stands.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     errors: Vec<StepFailure>,
+    /// Shows in a header.
+    #[serde(skip)]
+    replayed: bool,
 }
 
 /// A step after the order itself that failed.
@@ -99,7 +104,16 @@ impl OrderAccepted {
             response_time_ms,
             message,
             errors: Vec::new(),
+            replayed: false,
         }
+    }
+
+    /// The order was taken by an earlier request under the same `Idempotency-Key`: the answer says so in the header
+    /// `Idempotent-Replayed: true`, and is the first answer in all but its time.
+    #[must_use]
+    pub fn replayed(mut self) -> Self {
+        self.replayed = true;
+        self
     }
 
     /// The order stands, but steps failed: the answer says `success: false` and which.
@@ -115,7 +129,8 @@ impl IntoResponse for OrderAccepted {
     fn into_response(self) -> Response {
         let location: [(HeaderName, String); 1] =
             [(header::LOCATION, format!("/api/orders/{}", self.order_id))];
-        (StatusCode::CREATED, location, Json(self)).into_response()
+        let replayed = self.replayed.then_some([(IDEMPOTENT_REPLAYED, "true")]);
+        (StatusCode::CREATED, location, replayed, Json(self)).into_response()
     }
 }
 
@@ -220,6 +235,19 @@ mod tests {
         let response = accepted.into_response();
         assert_eq!(response.status(), StatusCode::CREATED);
         assert_eq!(response.headers()[header::LOCATION], format!("/api/orders/{id}"));
+        assert!(!response.headers().contains_key(IDEMPOTENT_REPLAYED));
+    }
+
+    #[test]
+    fn a_repeated_answer_differs_from_the_first_in_a_header_only() {
+        let accepted = || OrderAccepted::new(Uuid::nil(), Money::ZERO, 0.1, "x");
+        assert_eq!(
+            serde_json::to_value(accepted()).unwrap(),
+            serde_json::to_value(accepted().replayed()).unwrap()
+        );
+        let response = accepted().replayed().into_response();
+        assert_eq!(response.status(), StatusCode::CREATED);
+        assert_eq!(response.headers()[IDEMPOTENT_REPLAYED], "true");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 mod answers;
 mod contact;
 mod extract;
+mod idempotency;
 mod order;
 pub mod refusals;
 
@@ -12,4 +13,5 @@ pub use answers::{
 };
 pub use contact::{EmailAddress, PhoneNumber};
 pub use extract::{OrderId, Page, ProductId, Stopwatch};
-pub use order::{NewOrder, OrderLine, PricedOrder};
+pub use idempotency::IdempotencyKey;
+pub use order::{Fingerprint, NewOrder, OrderLine, PricedOrder};

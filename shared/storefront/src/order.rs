@@ -16,6 +16,10 @@ use uuid::Uuid;
 
 use crate::contact::{EmailAddress, PhoneNumber};
 
+mod fingerprint;
+
+pub use fingerprint::Fingerprint;
+
 const MOST_LINES: usize = 100;
 const MOST_PIECES: i64 = 1000;
 

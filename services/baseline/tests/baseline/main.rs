@@ -124,6 +124,23 @@ async fn a_failing_provider_reaches_the_caller_and_the_order_stands() {
 }
 
 #[tokio::test]
+async fn an_idempotency_key_is_checked_and_not_kept() {
+    let shop = Shop::open(&["--failure-rate", "0"]).await;
+    let order_under = async |key: &str| {
+        let request = reqwest::Client::new().post(shop.path("/api/order")).header("idempotency-key", key);
+        let answer = request.json(&order()).send().await.unwrap();
+        assert!(!answer.headers().contains_key("idempotent-replayed"));
+        (answer.status().as_u16(), answer.json::<Value>().await.unwrap())
+    };
+    let (status, body) = order_under("two words").await;
+    assert_eq!((status, &body["errors"][0]["field"]), (400, &json!("Idempotency-Key")));
+    let [(status, one), (_, other)] = [order_under("key").await, order_under("key").await];
+    assert_eq!(status, 201);
+    assert_ne!(one["order_id"], other["order_id"]);
+    shop.close().await;
+}
+
+#[tokio::test]
 async fn the_caller_waits_for_the_sum_of_all_steps() {
     let shop = Shop::open(&["--failure-rate", "0", "--email", "200ms", "--sms", "300ms"]).await;
     let started = Instant::now();

@@ -29,6 +29,10 @@ pub struct Config {
     /// from 1 to 100. The cache keeps this small
     #[arg(long, env = "ORDER_API_READ_CONNECTIONS", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=100))]
     pub read_connections: u32,
+    /// How long an Idempotency-Key stands for its order: from 1m to 720h, as a duration like 24h. Longer lets clients repeat a
+    /// request later, and keeps one row more for each order taken under a key
+    #[arg(long, env = "ORDER_API_IDEMPOTENCY_TTL", default_value = "24h", value_parser = idempotency_ttl)]
+    pub idempotency_ttl: Duration,
     /// The product cache.
     #[command(flatten)]
     pub cache: CacheSettings,
@@ -61,6 +65,14 @@ pub struct CacheSettings {
     /// read up to the time above
     #[arg(long, env = "REDIS_COOL_DOWN", default_value = "1s", value_parser = duration)]
     pub cool_down: Duration,
+}
+
+/// Less would forget a key between two tries of one order; without an upper bound the database could not subtract it from now.
+fn idempotency_ttl(text: &str) -> Result<Duration, String> {
+    let range = Duration::from_mins(1)..=Duration::from_hours(720);
+    duration(text).ok().filter(|ttl| range.contains(ttl)).ok_or_else(|| {
+        "expected a whole number with a unit (ms, s, m or h) from 1m to 720h such as 24h".to_owned()
+    })
 }
 
 fn redis_url(text: &str) -> Result<String, String> {

@@ -6,6 +6,7 @@
 mod cache;
 mod catalogue;
 mod config;
+mod idempotency;
 mod order;
 mod place_order;
 mod product;
@@ -14,6 +15,7 @@ mod routes;
 mod store;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use persistence::pool;
 use service_runtime::health::Health;
@@ -36,6 +38,8 @@ struct Shop {
     /// For taking orders.
     writes: PgPool,
     cache: Arc<ProductCache>,
+    /// How long a key stands for its order.
+    idempotency_ttl: Duration,
 }
 
 /// Serves until `shutdown`. It answers from the first moment; it is ready once the database is up to date.
@@ -44,18 +48,19 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: CancellationTo
     let writes = pool::connect_lazy(&config.database_url, config.write_connections, "order-api write")?;
     let cache = Arc::new(ProductCache::new(&config.cache)?);
     let health = health(&reads, &cache);
-    let shop = Shop { reads, writes: writes.clone(), cache };
+    let idempotency_ttl = config.idempotency_ttl;
+    let shop = Shop { reads, writes: writes.clone(), cache, idempotency_ttl };
     let routes = http::harden(routes::routes(shop).merge(health.routes()), Limits::default());
 
     let mut supervisor = Supervisor::new(shutdown.clone());
     supervisor.spawn("http", http::serve(listener, routes, shutdown.clone()));
-    supervisor.spawn("migrations", async move {
+    supervisor.spawn("migrations, then housekeeping", async move {
         tokio::select! {
             migrated = pool::migrate_when_available(&writes, &MIGRATIONS) => migrated?,
             () = shutdown.cancelled() => return Ok(()),
         }
         health.set_ready(true);
-        shutdown.cancelled().await;
+        idempotency::keep_house(&writes, idempotency_ttl, &shutdown).await;
         Ok(())
     });
     supervisor.run().await

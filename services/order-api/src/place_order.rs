@@ -3,13 +3,16 @@
 use std::time::Duration;
 
 use axum::extract::State;
+use axum::http::StatusCode;
 use chrono::Utc;
-use contracts::{Envelope, ORDER_CREATED};
+use contracts::{Envelope, Money, ORDER_CREATED};
 use service_runtime::{Problem, telemetry};
-use storefront::{NewOrder, OrderAccepted, PricedOrder, Stopwatch, refusals};
+use storefront::{IdempotencyKey, NewOrder, OrderAccepted, PricedOrder, Stopwatch, refusals};
 use tracing::{info, warn};
+use uuid::Uuid;
 
 use crate::Shop;
+use crate::idempotency::{self, Claim, Held};
 use crate::store::{self, NewEvent};
 
 /// Longer than any healthy database takes, and together short of the limit on the whole request: a database that is frozen rather than gone
@@ -19,29 +22,48 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// What this process is called as the source of events.
 const SOURCE: &str = "/orderflow/order-api";
 
+/// An order that stands.
+struct Placed {
+    id: Uuid,
+    total: Money,
+    /// An earlier request under the same key wrote it.
+    before: bool,
+}
+
 pub(crate) async fn place_order(
     clock: Stopwatch,
     State(shop): State<Shop>,
+    key: Option<IdempotencyKey>,
     order: NewOrder,
 ) -> Result<OrderAccepted, Problem> {
-    let order = price(&shop, order).await?;
-    write(&shop, &order).await?;
-    info!(order.id = %order.id, order.lines = order.lines.len(), order.total_cents = order.total.cents(), "order accepted");
+    let claim = key.map(|key| Claim { key, fingerprint: order.fingerprint(), ttl: shop.idempotency_ttl });
+    let placed = place(&shop, order, claim.as_ref()).await.map_err(|problem| match claim {
+        Some(_) if problem.status() == StatusCode::SERVICE_UNAVAILABLE => {
+            refusals::repeat_under_the_key(problem)
+        }
+        _ => problem,
+    })?;
     let message = "Order created, processing in background";
-    Ok(OrderAccepted::new(order.id, order.total, clock.elapsed_ms(), message))
+    let answer = OrderAccepted::new(placed.id, placed.total, clock.elapsed_ms(), message);
+    Ok(if placed.before { answer.replayed() } else { answer })
 }
 
-async fn price(shop: &Shop, order: NewOrder) -> Result<PricedOrder, Problem> {
+async fn place(shop: &Shop, order: NewOrder, claim: Option<&Claim>) -> Result<Placed, Problem> {
     let products = order.product_ids();
     let prices = in_time(store::prices(&shop.writes, &products)).await.map_err(|error| {
         warn!(%error, "prices could not be read, order not taken");
         refusals::order_not_taken()
     })?;
-    order.price(&prices)
+    match (order.price(&prices), claim) {
+        (Ok(order), _) => write(shop, &order, claim).await,
+        // The catalogue may have lost a product since this very order was taken.
+        (Err(refusal), Some(claim)) => find(shop, claim).await?.ok_or(refusal),
+        (Err(refusal), None) => Err(refusal),
+    }
 }
 
-/// Writes order, lines and event, all or nothing.
-async fn write(shop: &Shop, order: &PricedOrder) -> Result<(), Problem> {
+/// Writes order, lines, event and claim, all or nothing; or else finds the order that stands under the key.
+async fn write(shop: &Shop, order: &PricedOrder, claim: Option<&Claim>) -> Result<Placed, Problem> {
     // The first event of an order. It is known before the order's row exists, because nobody else can have the id.
     let event = Envelope::new(ORDER_CREATED, SOURCE, order.id, 1, Utc::now(), order.to_event());
     let event = NewEvent {
@@ -58,10 +80,42 @@ async fn write(shop: &Shop, order: &PricedOrder) -> Result<(), Problem> {
         refusals::order_not_taken()
     })?;
     let trace_id = telemetry::current_trace_id();
-    in_time(store::insert(&mut connection, order, trace_id.as_deref(), &event)).await.map_err(|error| {
+    let statements = async {
+        let inserted = store::insert(&mut connection, order, trace_id.as_deref(), &event, claim).await?;
+        let held = match claim {
+            // A statement of its own: the insert does not see what was committed while it waited.
+            Some(claim) if !inserted => idempotency::held(&mut connection, claim).await?,
+            _ => None,
+        };
+        Ok((inserted, held))
+    };
+    let (inserted, held) = in_time(statements).await.map_err(|error| {
         warn!(%error, order.id = %order.id, "no answer about an order that was sent to the database");
         refusals::order_outcome_unknown(order.id)
-    })
+    })?;
+    if inserted {
+        info!(order.id = %order.id, order.lines = order.lines.len(), order.total_cents = order.total.cents(), "order accepted");
+        return Ok(Placed { id: order.id, total: order.total, before: false });
+    }
+    replay(held.ok_or_else(refusals::key_ran_out)?)
+}
+
+/// The order that stands under the key, if there is one.
+async fn find(shop: &Shop, claim: &Claim) -> Result<Option<Placed>, Problem> {
+    let held = in_time(async { idempotency::held(&mut *shop.writes.acquire().await?, claim).await });
+    let held = held.await.map_err(|error| {
+        warn!(%error, "what stands under a key could not be read");
+        refusals::cannot_read()
+    })?;
+    held.map(replay).transpose()
+}
+
+fn replay(held: Held) -> Result<Placed, Problem> {
+    if !held.same_order {
+        return Err(refusals::key_of_another_order());
+    }
+    info!(order.id = %held.order_id, "order repeated under its idempotency key");
+    Ok(Placed { id: held.order_id, total: held.total, before: true })
 }
 
 /// Why the database did not do what it was asked.

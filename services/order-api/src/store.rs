@@ -10,6 +10,8 @@ use storefront::{OrderView, OrderViewLine, PricedOrder, Product, refusals};
 use tracing::warn;
 use uuid::Uuid;
 
+use crate::idempotency::Claim;
+
 /// An event as it goes into the outbox.
 pub(crate) struct NewEvent {
     pub(crate) envelope: Envelope<OrderCreated>,
@@ -61,25 +63,35 @@ pub(crate) async fn prices(pool: &PgPool, products: &[i32]) -> Result<HashMap<i3
         .collect()
 }
 
-/// Order, lines and event, in one statement and so in one transaction and one round trip.
+/// Order, lines, event and the claim of the order's key if it has one, in one statement and so in one transaction and one round
+/// trip. `false`: the key stands for an order already, and nothing was written.
 ///
 /// The outbox row selects from the order's `RETURNING`: parts of a `WITH` run in no fixed order, and the outbox identity has to
-/// be taken after the order's row exists.
+/// be taken after the order's row exists. The order in turn waits for the claim. A key that another statement is just claiming
+/// makes this one wait until that one is over; an expired key is taken over.
 pub(crate) async fn insert(
     connection: &mut PgConnection,
     order: &PricedOrder,
     trace_id: Option<&str>,
     event: &NewEvent,
-) -> Result<(), sqlx::Error> {
+    claim: Option<&Claim>,
+) -> Result<bool, sqlx::Error> {
     let numbers: Vec<i32> = (1..).take(order.lines.len()).collect();
     let products: Vec<i32> = order.lines.iter().map(|line| line.product_id).collect();
     let quantities: Vec<i32> = order.lines.iter().map(|line| line.quantity).collect();
     let prices: Vec<i64> = order.lines.iter().map(|line| line.unit_price.cents()).collect();
     let NewEvent { envelope, payload, traceparent } = event;
-    sqlx::query!(
-        "WITH new_order AS (
+    let written = sqlx::query!(
+        "WITH claim AS (
+             INSERT INTO idempotency_keys AS held (key, fingerprint, order_id)
+             SELECT $18::text, $19::bytea, $1::uuid WHERE $18::text IS NOT NULL
+             ON CONFLICT (key) DO UPDATE
+             SET fingerprint = excluded.fingerprint, order_id = excluded.order_id, created_at = excluded.created_at
+             WHERE held.created_at <= now() - make_interval(secs => $20)
+             RETURNING order_id
+         ), new_order AS (
              INSERT INTO orders (id, user_id, email, phone, total_cents, trace_id, last_sequence)
-             VALUES ($1, $2, $3, $4, $5, $6, $7)
+             SELECT $1, $2, $3, $4, $5, $6, $7 WHERE $18::text IS NULL OR EXISTS (SELECT FROM claim)
              RETURNING id, last_sequence
          ), lines AS (
              INSERT INTO order_items (order_id, line_no, product_id, quantity, unit_price_cents)
@@ -104,11 +116,14 @@ pub(crate) async fn insert(
         envelope.event_type,
         envelope.source,
         traceparent.as_deref(),
-        payload
+        payload,
+        claim.map(|claim| claim.key.as_str()),
+        claim.map(|claim| claim.fingerprint.as_bytes()),
+        claim.map(|claim| claim.ttl.as_secs_f64())
     )
     .execute(connection)
     .await?;
-    Ok(())
+    Ok(written.rows_affected() == 1)
 }
 
 pub(crate) async fn order(pool: &PgPool, id: Uuid) -> Result<Option<OrderView>, sqlx::Error> {
@@ -152,6 +167,6 @@ pub(crate) fn cannot_read(error: sqlx::Error) -> Problem {
     refusals::cannot_read()
 }
 
-fn money(cents: i64) -> Result<Money, sqlx::Error> {
+pub(crate) fn money(cents: i64) -> Result<Money, sqlx::Error> {
     Money::from_cents(cents).map_err(|error: MoneyError| sqlx::Error::Decode(error.into()))
 }

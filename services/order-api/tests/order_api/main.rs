@@ -3,6 +3,9 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod bad_input;
+mod idempotency;
+mod idempotency_crashes;
+mod idempotency_expiry;
 mod orders;
 mod outages;
 mod process;

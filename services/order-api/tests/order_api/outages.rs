@@ -5,17 +5,8 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use testkit::{Kind, Servers, eventually};
 
-use crate::proxy::Proxy;
-use crate::shop::{PATIENT, SOON, Shop, rows};
-
-/// A port that nothing listens on.
-const NOWHERE: &str = "redis://127.0.0.1:1";
-
-/// `host:port` of a URL.
-fn host(url: &str) -> String {
-    let rest = url.rsplit_once('@').or_else(|| url.split_once("://")).unwrap().1;
-    rest.split('/').next().unwrap().to_owned()
-}
+use crate::proxy::{Proxy, hold_orders, host};
+use crate::shop::{NOWHERE, PATIENT, SOON, Shop, rows};
 
 #[tokio::test]
 async fn with_redis_stopped_reads_and_orders_go_on_and_the_cache_returns_with_it() {
@@ -145,31 +136,14 @@ async fn a_shop_that_starts_before_its_database_is_alive_and_becomes_ready_with_
 async fn when_the_answer_of_the_database_is_lost_the_503_names_the_order_whose_outcome_is_unknown() {
     let database = Servers::shared().await.database("orders").await;
     let pool = database.pool().await;
-    let proxy = Proxy::to(host(database.url())).await;
-    let url = database.url().replace(&host(database.url()), &proxy.address.to_string());
+    let (proxy, url) = Proxy::before(database.url()).await;
     // One connection, on which the first order prepares the statements: the second sends nothing but the insert itself.
     let shop = Shop::open_at(&url, NOWHERE, &["--write-connections", "1"]).await;
     shop.ready().await;
     shop.order().await.order_id();
 
-    // The prices are read before the insert waits for this lock, so that only the insert's answer is lost.
-    let mut blocker = pool.begin().await.unwrap();
-    sqlx::query("LOCK TABLE orders IN EXCLUSIVE MODE").execute(&mut *blocker).await.unwrap();
-    let lose_the_answer = async {
-        eventually(SOON, "the insert waits for the lock", async || {
-            let waiting: i64 = sqlx::query_scalar(
-                "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'orders'::regclass",
-            )
-            .fetch_one(&pool)
-            .await
-            .unwrap();
-            if waiting == 1 { Ok(()) } else { Err(format!("{waiting} waiting")) }
-        })
-        .await;
-        proxy.keep_answers_back();
-        blocker.commit().await.unwrap();
-    };
-    let (answer, ()) = tokio::join!(shop.order(), lose_the_answer);
+    let blocker = hold_orders(&pool).await;
+    let (answer, ()) = tokio::join!(shop.order(), proxy.lose_the_answer(&pool, blocker));
     answer.is_problem(503);
     assert!(answer.body["error"].as_str().unwrap().contains("unknown"), "{}", answer.body);
     let id = answer.body["order_id"].as_str().unwrap();

@@ -24,6 +24,16 @@ fn a_wrong_setting_stops_it_with_one_line_that_names_the_setting_and_the_accepte
         ("ORDERS_DATABASE_URL", "orders", "postgres://user:password@host:port/database"),
         ("REDIS_URL", "memcached://host", "redis://host:port or redis://user:password@host:port/number"),
         ("PRODUCT_CACHE_TTL", "300", "a whole number with a unit (ms, s, m or h) such as 250ms or 2s"),
+        (
+            "ORDER_API_IDEMPOTENCY_TTL",
+            "10s",
+            "a whole number with a unit (ms, s, m or h) from 1m to 720h such as 24h",
+        ),
+        (
+            "ORDER_API_IDEMPOTENCY_TTL",
+            "721h",
+            "a whole number with a unit (ms, s, m or h) from 1m to 720h such as 24h",
+        ),
         ("ORDER_API_WRITE_CONNECTIONS", "0", "a whole number from 1 to 100"),
         ("LOG_LEVEL", "order_api=loud", "a level (error, warn, info, debug, trace) or target=level pairs"),
     ] {

@@ -2,11 +2,15 @@
 
 use std::net::SocketAddr;
 
+use sqlx::{PgPool, PgTransaction};
+use testkit::eventually;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+
+use crate::shop::SOON;
 
 pub(crate) struct Proxy {
     pub(crate) address: SocketAddr,
@@ -33,6 +37,13 @@ impl Proxy {
         Self { address, answers, _running: running }
     }
 
+    /// A way to a database, and the database's URL by that way.
+    pub(crate) async fn before(database_url: &str) -> (Self, String) {
+        let proxy = Self::to(host(database_url)).await;
+        let url = database_url.replace(&host(database_url), &proxy.address.to_string());
+        (proxy, url)
+    }
+
     /// From now on what is asked arrives, and no answer comes back.
     pub(crate) fn keep_answers_back(&self) {
         self.answers.send_replace(false);
@@ -42,6 +53,38 @@ impl Proxy {
     pub(crate) fn let_answers_through(&self) {
         self.answers.send_replace(true);
     }
+}
+
+impl Proxy {
+    /// Lets the order that waits for `blocker` be committed, and keeps the answer back. Its prices were read before it had to wait,
+    /// so that only the insert's answer is lost; the shop must have prepared its statements before.
+    pub(crate) async fn lose_the_answer(&self, pool: &PgPool, blocker: PgTransaction<'_>) {
+        eventually(SOON, "the insert waits for the lock", async || {
+            let waiting: i64 = sqlx::query_scalar(
+                "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'orders'::regclass",
+            )
+            .fetch_one(pool)
+            .await
+            .unwrap();
+            if waiting == 1 { Ok(()) } else { Err(format!("{waiting} waiting")) }
+        })
+        .await;
+        self.keep_answers_back();
+        blocker.commit().await.unwrap();
+    }
+}
+
+/// Makes every new order wait until the transaction ends.
+pub(crate) async fn hold_orders(pool: &PgPool) -> PgTransaction<'static> {
+    let mut blocker = pool.begin().await.unwrap();
+    sqlx::query("LOCK TABLE orders IN EXCLUSIVE MODE").execute(&mut *blocker).await.unwrap();
+    blocker
+}
+
+/// `host:port` of a URL.
+pub(crate) fn host(url: &str) -> String {
+    let rest = url.rsplit_once('@').or_else(|| url.split_once("://")).unwrap().1;
+    rest.split('/').next().unwrap().to_owned()
 }
 
 async fn pass(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut open: watch::Receiver<bool>) {

@@ -15,6 +15,9 @@ use tokio_util::sync::CancellationToken;
 /// Nothing on loopback takes longer unless it hangs.
 pub(crate) const SOON: Duration = Duration::from_secs(30);
 
+/// A port that nothing listens on.
+pub(crate) const NOWHERE: &str = "redis://127.0.0.1:1";
+
 /// The cache answers in its own time: a busy machine must not look like a cache that is away.
 pub(crate) const PATIENT: &[&str] = &["--timeout", "5s"];
 
@@ -31,6 +34,8 @@ pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) location: Option<String>,
     pub(crate) content_type: String,
+    /// Whether it says that it was given before.
+    pub(crate) replayed: bool,
     pub(crate) body: Value,
 }
 
@@ -76,6 +81,16 @@ impl Shop {
         Answer::read(self.client.post(self.url(path)).json(body).send().await.unwrap()).await
     }
 
+    pub(crate) async fn post_under(&self, key: &str, body: &Value) -> Answer {
+        let request = self.client.post(self.url("/api/order")).header("idempotency-key", key).json(body);
+        Answer::read(request.send().await.unwrap()).await
+    }
+
+    /// Orders two of product 1 under a key.
+    pub(crate) async fn order_under(&self, key: &str) -> Answer {
+        self.post_under(key, &order_for(json!([{ "product_id": 1, "quantity": 2 }]))).await
+    }
+
     /// Orders two of product 1.
     pub(crate) async fn order(&self) -> Answer {
         self.post("/api/order", &order_for(json!([{ "product_id": 1, "quantity": 2 }]))).await
@@ -91,10 +106,11 @@ impl Answer {
     pub(crate) async fn read(response: Response) -> Self {
         let header = |name| Some(response.headers().get(name)?.to_str().ok()?.to_owned());
         let (location, content_type) = (header("location"), header("content-type").unwrap_or_default());
+        let replayed = header("idempotent-replayed").is_some_and(|value| value == "true");
         let status = response.status().as_u16();
         let text = response.text().await.unwrap();
         let body = serde_json::from_str(&text).unwrap_or_else(|_| panic!("{status} without JSON: {text}"));
-        Self { status, location, content_type, body }
+        Self { status, location, content_type, replayed, body }
     }
 
     /// The id of an order that was taken.

@@ -11,6 +11,8 @@ use tokio::sync::mpsc;
 
 use crate::settings::KafkaSettings;
 
+/// librdkafka wants a group's name before it assigns; nobody ever joins or commits under this one.
+const OBSERVER: &str = "observer";
 /// Records that are handed over together, and how many such batches may wait for whoever reads them.
 const BATCH: usize = 1000;
 const BATCHES: usize = 4;
@@ -68,8 +70,7 @@ impl TopicReader {
         topic: &str,
         timeout: Duration,
     ) -> Result<Self, ReadError> {
-        // librdkafka wants a group's name before it assigns; nobody ever joins or commits under this one.
-        let consumer = Arc::new(consumer(settings, "observer")?);
+        let consumer = Arc::new(consumer(settings, OBSERVER)?);
         let (asked, name) = (consumer.clone(), topic.to_owned());
         let partitions = blocking(move || {
             let metadata = asked.fetch_metadata(Some(&name), timeout)?;
@@ -149,10 +150,12 @@ impl TopicReader {
                 open[partition] = true;
             }
         }
-        self.consumer.assign(&list)?;
+        // Its own, since pausing a partition outlives the assignment.
+        let consumer = consumer(&self.settings, OBSERVER)?;
+        consumer.assign(&list)?;
         let mut batch = Vec::with_capacity(BATCH);
         while open.contains(&true) {
-            let ended = match self.consumer.poll(self.timeout) {
+            let ended = match consumer.poll(self.timeout) {
                 Some(Ok(message)) => {
                     let record = record(&message);
                     let (partition, next) = (record.partition, record.offset + 1);
@@ -177,13 +180,12 @@ impl TopicReader {
             {
                 let mut done = TopicPartitionList::new();
                 done.add_partition(&self.topic, number(partition));
-                self.consumer.pause(&done)?;
+                consumer.pause(&done)?;
             }
             if batch.len() == BATCH && sender.blocking_send(Ok(std::mem::take(&mut batch))).is_err() {
                 break;
             }
         }
-        self.consumer.unassign()?;
         if !batch.is_empty() {
             sender.blocking_send(Ok(batch)).ok();
         }
@@ -212,7 +214,7 @@ fn consumer(settings: &KafkaSettings, group: &str) -> Result<BaseConsumer, Kafka
     ClientConfig::new()
         .set("bootstrap.servers", &settings.brokers)
         .set("group.id", group)
-        .set("client.id", "observer")
+        .set("client.id", OBSERVER)
         .set("enable.auto.commit", "false")
         .set("enable.partition.eof", "true")
         .set("auto.offset.reset", "earliest")

@@ -293,6 +293,17 @@ migrate_command() {
     "$(service_binary ops)" migrate
 }
 
+# --- Operator's commands ----------------------------------------------------------------------------------------------
+
+audit_command() { ops_command audit "$@"; }
+
+# Ends with the status of the command: that of an audit says whether it is clean.
+ops_command() {
+    load_settings
+    [[ -x $(service_binary ops) ]] || fail "ops is not built" "./dev up"
+    "$(service_binary ops)" "$@"
+}
+
 # --- status, logs -----------------------------------------------------------------------------------------------------
 
 status_command() {

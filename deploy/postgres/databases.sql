@@ -1,5 +1,6 @@
--- One role and one database per service: nobody reads another's tables. Role, password and database have the same name,
--- which is right for a machine of one's own and for tests; give the roles other passwords anywhere else.
+-- One role and one database per service: nobody reads another's tables, save the auditor at the end. Role, password and
+-- database have the same name, which is right for a machine of one's own and for tests; give the roles other passwords
+-- anywhere else.
 --
 -- Read by ./dev (psql), by the container image of Postgres (as an init file) and by the tests (statement by statement),
 -- so keep to plain statements, each ending with a semicolon at the end of a line, and comments on lines of their own.
@@ -55,3 +56,17 @@ ALTER ROLE baseline SET lock_timeout = '3s';
 ALTER ROLE baseline SET statement_timeout = '10s';
 CREATE DATABASE baseline OWNER baseline;
 REVOKE CONNECT ON DATABASE baseline FROM PUBLIC;
+
+-- auditor: reads every service's tables and writes none, to compare them (`ops audit`). The one exception to "nobody reads
+-- another's tables": no service has its password. Its statements read whole tables, so they may take minutes.
+CREATE ROLE auditor LOGIN PASSWORD 'auditor';
+ALTER ROLE auditor SET default_transaction_read_only = on;
+ALTER ROLE auditor SET idle_in_transaction_session_timeout = '60s';
+ALTER ROLE auditor SET lock_timeout = '3s';
+ALTER ROLE auditor SET statement_timeout = '10min';
+GRANT pg_read_all_data TO auditor;
+GRANT CONNECT ON DATABASE orders TO auditor;
+GRANT CONNECT ON DATABASE inventory TO auditor;
+GRANT CONNECT ON DATABASE email TO auditor;
+GRANT CONNECT ON DATABASE sms TO auditor;
+GRANT CONNECT ON DATABASE analytics TO auditor;

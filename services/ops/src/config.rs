@@ -2,6 +2,9 @@
 
 use messaging::KafkaSettings;
 
+use crate::audit::AuditSettings;
+use crate::restock::RestockSettings;
+
 /// Operator commands of orderflow.
 #[derive(clap::Parser)]
 #[command(name = "ops", version)]
@@ -18,6 +21,13 @@ pub enum Command {
     Migrate(Databases),
     /// Create the missing topics, and check the partitions of the others
     Topics(KafkaSettings),
+    /// Compare what was accepted with what was published, processed and delivered. Changes nothing
+    ///
+    /// A row for each stage. The exit status is 0 if nothing is missing, doubled or out of order, 1 if something is, and 2 if the
+    /// audit could not be made. What is repeated, waiting or skipped is shown and is no finding.
+    Audit(AuditSettings),
+    /// Add pieces to the stock, as a recorded movement
+    Restock(RestockSettings),
 }
 
 /// The database of each service.

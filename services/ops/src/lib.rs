@@ -1,15 +1,22 @@
 //! Operator commands.
 
+pub mod audit;
 mod config;
 mod databases;
+mod restock;
 mod topics;
+
+use std::process::ExitCode;
 
 pub use config::{Command, Config};
 
-/// Runs one command; what it did goes to standard output, a line each.
-pub async fn run(config: Config) -> anyhow::Result<()> {
+/// Runs one command; what it did goes to standard output, a line each. `ops audit` has exit statuses of its own.
+pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
     match config.command {
-        Command::Migrate(databases) => databases::migrate(&databases).await,
-        Command::Topics(kafka) => topics::create(&kafka).await,
+        Command::Migrate(databases) => databases::migrate(&databases).await?,
+        Command::Topics(kafka) => topics::create(&kafka).await?,
+        Command::Audit(settings) => return Ok(audit::run(&settings).await),
+        Command::Restock(settings) => restock::run(&settings).await?,
     }
+    Ok(ExitCode::SUCCESS)
 }

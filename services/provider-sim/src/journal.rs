@@ -4,7 +4,7 @@
 //! forced to the disk: a stand-in need not survive a power cut.
 
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use crate::ledger::Entry;
@@ -37,6 +37,7 @@ pub enum JournalError {
 #[derive(Debug)]
 pub struct Journal {
     file: File,
+    path: PathBuf,
     /// Length up to the last complete line.
     length: u64,
 }
@@ -80,7 +81,12 @@ impl Journal {
             replay(entry);
             length += read as u64;
         }
-        Ok(Self { file, length })
+        Ok(Self { file, path: path.to_owned(), length })
+    }
+
+    /// The file, and how long it is up to its last complete line.
+    pub fn extent(&self) -> (PathBuf, u64) {
+        (self.path.clone(), self.length)
     }
 
     /// Appends one entry. After an error the entry is not in the journal.
@@ -99,6 +105,46 @@ impl Journal {
             }
         }
     }
+}
+
+/// Why a page of a journal cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum PageError {
+    /// No line begins there.
+    #[error("no line begins there")]
+    NotABeginning,
+    /// The file cannot be read, or holds a line that is none of ours.
+    #[error(transparent)]
+    Unreadable(#[from] io::Error),
+}
+
+/// At most `limit` entries of a journal from byte `after` on, none beyond byte `end`, and where the next page begins. May be called while
+/// the journal is open: what is before the end that [`Journal::extent`] gave never changes.
+pub fn page(path: &Path, after: u64, end: u64, limit: u64) -> Result<(Vec<Entry>, u64), PageError> {
+    if after > end {
+        return Err(PageError::NotABeginning);
+    }
+    let mut file = File::open(path)?;
+    if let Some(before) = after.checked_sub(1) {
+        let mut last_byte = [0];
+        file.seek(SeekFrom::Start(before))?;
+        file.read_exact(&mut last_byte)?;
+        if last_byte != *b"\n" {
+            return Err(PageError::NotABeginning);
+        }
+    }
+    let (mut entries, mut next, mut line) = (Vec::new(), after, Vec::new());
+    let mut reader = BufReader::new(file.take(end - after));
+    while (entries.len() as u64) < limit {
+        line.clear();
+        let read = reader.read_until(b'\n', &mut line)?;
+        if read == 0 {
+            break;
+        }
+        entries.push(serde_json::from_slice(&line).map_err(io::Error::from)?);
+        next += read as u64;
+    }
+    Ok((entries, next))
 }
 
 #[cfg(test)]

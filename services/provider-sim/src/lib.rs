@@ -6,6 +6,7 @@ pub mod channel;
 mod config;
 pub mod journal;
 pub mod ledger;
+mod listing;
 pub mod mask;
 mod page;
 pub mod provider;
@@ -67,6 +68,7 @@ fn routes(provider: Arc<Provider>) -> Router {
         .route("/sms", post(sms::post))
         .route("/api/deliveries", get(api::totals))
         .route("/api/deliveries/{order_id}", get(api::order))
+        .route("/api/journal", get(listing::get))
         .route("/api/settings", get(api::settings).put(api::change_settings))
         .with_state(provider)
         .merge(health.routes());

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -161,6 +161,11 @@ impl Provider {
     /// The latest messages, newest first.
     pub fn latest(&self) -> Vec<Shown> {
         self.books().latest.iter().rev().cloned().collect()
+    }
+
+    /// The journal's file, and how long it is.
+    pub fn journal(&self) -> (PathBuf, u64) {
+        self.books().journal.extent()
     }
 
     /// Whether the last entry could be written.

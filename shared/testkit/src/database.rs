@@ -13,6 +13,9 @@ use crate::required;
 /// Roles are the server's, not a database's: one creator at a time, or Postgres answers "tuple concurrently updated".
 const ROLES_LOCK: i64 = 0x6f72_6465_7266_6c77;
 
+/// The role that reads every service's database.
+const AUDITOR: &str = "auditor";
+
 /// A database of its own for one test, owned by the service's role, dropped soon after this value.
 ///
 /// The service under test meets what it meets in production: no superuser, its role's time-outs, and no way into
@@ -38,6 +41,7 @@ impl TestDatabase {
         for statement in [
             format!(r#"CREATE DATABASE "{name}" OWNER "{role}" TEMPLATE template0"#),
             format!(r#"REVOKE CONNECT ON DATABASE "{name}" FROM PUBLIC"#),
+            format!(r#"GRANT CONNECT ON DATABASE "{name}" TO {AUDITOR}"#),
         ] {
             sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut admin).await?;
         }
@@ -64,6 +68,11 @@ impl TestDatabase {
     /// The URL that the service gets: its role and its password.
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// The URL that the audit gets: the role that reads every database and writes none.
+    pub fn auditor_url(&self) -> String {
+        self.url.replacen(&format!("//{0}:{0}@", self.role), &format!("//{AUDITOR}:{AUDITOR}@"), 1)
     }
 
     /// A small pool under the service's role, for looking into the database.

@@ -93,7 +93,9 @@ impl Servers {
             match Self::start_containers(kinds).await {
                 Ok(servers) => return Ok(servers),
                 // An engine that answers and starts nothing (no registry in reach, say) is as good as none.
-                Err(reason) => eprintln!("testkit: no containers, starting the servers natively ({reason:#})"),
+                Err(reason) => {
+                    eprintln!("testkit: no containers, starting the servers natively ({reason:#})")
+                }
             }
         }
         let (native, addresses) = NativeServers::start(kinds).await?;

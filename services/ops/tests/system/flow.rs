@@ -1,5 +1,6 @@
 //! The order flow when nothing goes wrong.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -7,10 +8,12 @@ use testkit::eventually;
 use uuid::Uuid;
 
 use crate::audit::distinct;
+use crate::shop::Answer;
 use crate::system::{PROVIDERS, Running, system};
 use crate::topics;
 
 const SOON: Duration = Duration::from_secs(15);
+const UNDER_LOAD: usize = 1_500;
 
 async fn stock_of(system: &Running, product: i64) -> i64 {
     let answer = system.get("inventory-consumer", &format!("/api/stock/{product}")).await;
@@ -96,4 +99,25 @@ async fn events_that_are_published_a_second_time_change_nothing() {
         let deliveries = system.get(PROVIDERS, &format!("/api/deliveries/{order}")).await;
         assert_eq!((distinct(&deliveries, "email"), distinct(&deliveries, "sms")), (1, 1));
     }
+}
+
+#[tokio::test]
+async fn an_audit_of_a_healthy_system_under_load_finds_nothing_missing_doubled_out_of_order_or_waiting() {
+    let system = system().await;
+    let progress = AtomicUsize::new(0);
+    let audits = async {
+        let mut during_load = 0;
+        while progress.load(Ordering::Relaxed) < UNDER_LOAD {
+            let report = system.audit(SOON).await;
+            assert!(report.clean && report.stages.iter().all(|stage| stage.waiting == 0), "{report}");
+            during_load += 1;
+        }
+        during_load
+    };
+    let (answers, during_load) = tokio::join!(system.shop.orders(UNDER_LOAD, 4, &progress), audits);
+    assert!(during_load > 1, "the load was over before the second audit");
+    let orders: Vec<Uuid> = answers.iter().map(Answer::order_id).collect();
+    let report = system.audit(SOON).await;
+    assert!(report.clean && report.accepted.orders >= orders.len() as u64, "{report}");
+    system.were_accepted_and_applied(&orders).await;
 }

@@ -46,29 +46,6 @@ fn records(consumer: &BaseConsumer, topic: &str) -> i64 {
     partitions(consumer, topic).into_iter().map(held).sum()
 }
 
-/// Records of `order.events` that the group has not committed yet.
-pub(crate) async fn lag(brokers: &str, group: &'static str) -> i64 {
-    let consumer = consumer(brokers, group);
-    blocking(move || {
-        let mut list = TopicPartitionList::new();
-        for partition in partitions(&consumer, ORDER_EVENTS) {
-            list.add_partition(ORDER_EVENTS, partition);
-        }
-        let committed = consumer.committed_offsets(list, TIMEOUT).expect("committed offsets");
-        let behind = committed.elements().into_iter().map(|element| {
-            let (low, high) =
-                consumer.fetch_watermarks(ORDER_EVENTS, element.partition(), TIMEOUT).expect("watermarks");
-            match element.offset() {
-                Offset::Offset(offset) => high - offset,
-                // Nothing committed: the group starts from the earliest record.
-                _ => high - low,
-            }
-        });
-        behind.sum()
-    })
-    .await
-}
-
 /// How many dead letters each group has.
 pub(crate) async fn dead_letter_counts(brokers: &str) -> BTreeMap<&'static str, i64> {
     let consumer = consumer(brokers, "system-test");

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod fixture;
+mod reader;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};

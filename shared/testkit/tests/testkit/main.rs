@@ -46,6 +46,23 @@ async fn a_role_cannot_connect_to_the_database_of_another() {
 }
 
 #[tokio::test]
+async fn the_auditor_reads_every_services_tables_and_writes_none_even_when_it_tries() {
+    let servers = Servers::shared().await;
+    for role in ROLES {
+        let database = servers.database(role).await;
+        let owner = database.pool().await;
+        sqlx::raw_sql("CREATE TABLE t (id int); INSERT INTO t VALUES (7)").execute(&owner).await.unwrap();
+        let mut auditor = PgConnection::connect(&database.auditor_url()).await.expect("the auditor connects");
+        let seen: i32 = sqlx::query_scalar("SELECT id FROM t").fetch_one(&mut auditor).await.unwrap();
+        assert_eq!(seen, 7);
+        for write in ["DELETE FROM t", "SET default_transaction_read_only = off", "DELETE FROM t"] {
+            let refused = sqlx::raw_sql(write).execute(&mut auditor).await;
+            assert!(refused.is_err() || write.starts_with("SET"), "{role}: the auditor could {write}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_database_is_gone_when_the_test_drops_it_even_with_a_pool_still_open() {
     let servers = Servers::shared().await;
     let database = servers.database("sms").await;

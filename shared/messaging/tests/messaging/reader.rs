@@ -1,0 +1,79 @@
+//! Observing a topic.
+
+use std::time::Duration;
+
+use messaging::reader::TopicReader;
+use messaging::{KafkaSettings, OutgoingRecord, Producer, partition_of};
+use rdkafka::mocking::MockCluster;
+use rdkafka::producer::DefaultProducerContext;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+const PARTITIONS: usize = 3;
+const TOPIC: &str = "observed";
+
+fn cluster() -> (MockCluster<'static, DefaultProducerContext>, KafkaSettings) {
+    let cluster = MockCluster::new(1).unwrap();
+    cluster.create_topic(TOPIC, PARTITIONS as i32, 1).unwrap();
+    let kafka = KafkaSettings { brokers: cluster.bootstrap_servers() };
+    (cluster, kafka)
+}
+
+/// Keys 0, 1, .. 9 in turn; the value is the record's number.
+async fn publish(kafka: &KafkaSettings, numbers: std::ops::Range<usize>) {
+    let producer = Producer::new(kafka, "test", PATIENCE).unwrap();
+    let records = numbers
+        .map(|n| OutgoingRecord::new(TOPIC, (n % 10).to_string(), n.to_string().into_bytes()))
+        .collect();
+    producer.publish(records).await.into_iter().for_each(|outcome| outcome.unwrap());
+}
+
+#[tokio::test]
+async fn a_reading_has_what_was_there_when_it_was_asked_for_and_keeps_the_order_of_each_partition() {
+    let (_cluster, kafka) = cluster();
+    publish(&kafka, 0..2500).await;
+    let reader = TopicReader::connect(&kafka, TOPIC, PATIENCE).await.unwrap();
+    let watermarks = reader.watermarks().await.unwrap();
+    let (from, to): (Vec<i64>, Vec<i64>) = watermarks.into_iter().unzip();
+    publish(&kafka, 2500..2600).await;
+
+    for _ in 0..2 {
+        let (mut batches, mut seen, mut next) = (reader.read(&from, &to), Vec::new(), from.clone());
+        while let Some(batch) = batches.recv().await {
+            for record in batch.unwrap() {
+                assert_eq!(record.offset, next[record.partition]);
+                next[record.partition] += 1;
+                assert_eq!(
+                    record.partition,
+                    partition_of(&record.key, PARTITIONS),
+                    "our producer's partition"
+                );
+                seen.push(String::from_utf8(record.payload).unwrap().parse::<usize>().unwrap());
+            }
+        }
+        seen.sort_unstable();
+        assert_eq!(seen, (0..2500).collect::<Vec<_>>());
+    }
+}
+
+#[tokio::test]
+async fn a_reading_of_nothing_ends_at_once() {
+    let (_cluster, kafka) = cluster();
+    let reader = TopicReader::connect(&kafka, TOPIC, PATIENCE).await.unwrap();
+    assert_eq!(reader.partitions(), PARTITIONS);
+    assert!(reader.read(&[0; PARTITIONS], &[0; PARTITIONS]).recv().await.is_none());
+}
+
+#[tokio::test]
+async fn a_broker_that_does_not_answer_is_an_error_after_the_time_out() {
+    let kafka = KafkaSettings { brokers: "127.0.0.1:1".to_owned() };
+    let error =
+        TopicReader::connect(&kafka, TOPIC, Duration::from_millis(200)).await.err().expect("an error");
+    assert!(error.to_string().starts_with("Kafka: "), "{error}");
+}
+
+#[tokio::test]
+async fn a_group_that_has_committed_nothing_has_no_offsets() {
+    let (_cluster, kafka) = cluster();
+    let reader = TopicReader::connect(&kafka, TOPIC, PATIENCE).await.unwrap();
+    assert_eq!(reader.committed("nobody").await.unwrap(), [None; PARTITIONS]);
+}

@@ -15,6 +15,7 @@ mod store;
 
 use std::sync::Arc;
 
+use persistence::outbox::Poke;
 use persistence::pool;
 use service_runtime::health::Health;
 use service_runtime::http::{self, Limits};
@@ -35,6 +36,8 @@ struct Shop {
     reads: PgPool,
     /// For taking orders.
     writes: PgPool,
+    /// Wakes the relay once an order is committed.
+    poke: Poke,
     cache: Arc<ProductCache>,
 }
 
@@ -44,11 +47,22 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: CancellationTo
     let writes = pool::connect_lazy(&config.database_url, config.write_connections, "order-api write")?;
     let cache = Arc::new(ProductCache::new(&config.cache)?);
     let health = health(&reads, &cache);
-    let shop = Shop { reads, writes: writes.clone(), cache };
+    let (poke, poker) = Poke::new(&config.database_url, "order-api poke")?;
+    let shop = Shop { reads, writes: writes.clone(), poke, cache };
     let routes = http::harden(routes::routes(shop).merge(health.routes()), Limits::default());
 
     let mut supervisor = Supervisor::new(shutdown.clone());
     supervisor.spawn("http", http::serve(listener, routes, shutdown.clone()));
+    supervisor.spawn("poker", {
+        let shutdown = shutdown.clone();
+        async move {
+            tokio::select! {
+                () = poker.run() => {}
+                () = shutdown.cancelled() => {}
+            }
+            Ok(())
+        }
+    });
     supervisor.spawn("migrations", async move {
         tokio::select! {
             migrated = pool::migrate_when_available(&writes, &MIGRATIONS) => migrated?,

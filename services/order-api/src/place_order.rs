@@ -26,6 +26,7 @@ pub(crate) async fn place_order(
 ) -> Result<OrderAccepted, Problem> {
     let order = price(&shop, order).await?;
     write(&shop, &order).await?;
+    shop.poke.poke();
     info!(order.id = %order.id, order.lines = order.lines.len(), order.total_cents = order.total.cents(), "order accepted");
     let message = "Order created, processing in background";
     Ok(OrderAccepted::new(order.id, order.total, clock.elapsed_ms(), message))

@@ -1,6 +1,9 @@
 //! Commands and their settings.
 
+use std::path::PathBuf;
+
 use messaging::KafkaSettings;
+use uuid::Uuid;
 
 use crate::audit::AuditSettings;
 use crate::restock::RestockSettings;
@@ -28,6 +31,60 @@ pub enum Command {
     Audit(AuditSettings),
     /// Add pieces to the stock, as a recorded movement
     Restock(RestockSettings),
+    /// Look at events that Kafka refused, and decide what becomes of them
+    Outbox(Outbox),
+}
+
+/// Commands about the outbox.
+#[derive(clap::Args)]
+pub struct Outbox {
+    /// Orders database: postgres://user:password@host:port/database
+    #[arg(long, env = "ORDERS_DATABASE_URL", hide_env_values = true, value_parser = service_runtime::settings::postgres_url,
+          default_value = "postgres://orders:orders@127.0.0.1:15432/orders")]
+    pub orders_database_url: String,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: OutboxCommand,
+}
+
+/// What an operator can do about a key whose oldest event Kafka refused. Later events of the key wait until it is released.
+#[derive(clap::Subcommand)]
+pub enum OutboxCommand {
+    /// List the blocked keys: since when, how many events wait, why
+    Blocked {
+        /// Keys to list, the longest blocked first: a number
+        #[arg(long, default_value_t = 100)]
+        limit: u32,
+    },
+    /// Show the refused event of a key, payload included
+    Show {
+        /// The key: a UUID
+        key: Uuid,
+    },
+    /// Leave the refused event out for good and publish the ones after it; who decided that and why is written down
+    Skip {
+        /// The key: a UUID
+        key: Uuid,
+        /// Why the event may be left out: a sentence for those who audit this later
+        #[arg(long)]
+        why: String,
+        /// Who decides it: a name
+        #[arg(long, env = "USER")]
+        by: String,
+    },
+    /// Replace the payload of the refused event, and try again
+    Repair {
+        /// The key: a UUID
+        key: Uuid,
+        /// The new payload: a file with JSON that has the same event id
+        #[arg(long)]
+        payload: PathBuf,
+    },
+    /// Try the refused event again as it is, for example after a limit was raised
+    Retry {
+        /// The key: a UUID
+        key: Uuid,
+    },
 }
 
 /// The database of each service.

@@ -3,12 +3,13 @@
 pub mod audit;
 mod config;
 mod databases;
+mod outbox;
 mod restock;
 mod topics;
 
 use std::process::ExitCode;
 
-pub use config::{Command, Config};
+pub use config::{Command, Config, Outbox, OutboxCommand};
 
 /// Runs one command; what it did goes to standard output, a line each. `ops audit` has exit statuses of its own.
 pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
@@ -17,6 +18,7 @@ pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
         Command::Topics(kafka) => topics::create(&kafka).await?,
         Command::Audit(settings) => return Ok(audit::run(&settings).await),
         Command::Restock(settings) => restock::run(&settings).await?,
+        Command::Outbox(outbox) => outbox::run(&outbox).await?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -17,6 +17,7 @@ mod store;
 use std::sync::Arc;
 use std::time::Duration;
 
+use persistence::outbox::Poke;
 use persistence::pool;
 use service_runtime::health::Health;
 use service_runtime::http::{self, Limits};
@@ -37,6 +38,8 @@ struct Shop {
     reads: PgPool,
     /// For taking orders.
     writes: PgPool,
+    /// Wakes the relay once an order is committed.
+    poke: Poke,
     cache: Arc<ProductCache>,
     /// How long a key stands for its order.
     idempotency_ttl: Duration,
@@ -48,12 +51,23 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: CancellationTo
     let writes = pool::connect_lazy(&config.database_url, config.write_connections, "order-api write")?;
     let cache = Arc::new(ProductCache::new(&config.cache)?);
     let health = health(&reads, &cache);
+    let (poke, poker) = Poke::new(&config.database_url, "order-api poke")?;
     let idempotency_ttl = config.idempotency_ttl;
-    let shop = Shop { reads, writes: writes.clone(), cache, idempotency_ttl };
+    let shop = Shop { reads, writes: writes.clone(), poke, cache, idempotency_ttl };
     let routes = http::harden(routes::routes(shop).merge(health.routes()), Limits::default());
 
     let mut supervisor = Supervisor::new(shutdown.clone());
     supervisor.spawn("http", http::serve(listener, routes, shutdown.clone()));
+    supervisor.spawn("poker", {
+        let shutdown = shutdown.clone();
+        async move {
+            tokio::select! {
+                () = poker.run() => {}
+                () = shutdown.cancelled() => {}
+            }
+            Ok(())
+        }
+    });
     supervisor.spawn("migrations, then housekeeping", async move {
         tokio::select! {
             migrated = pool::migrate_when_available(&writes, &MIGRATIONS) => migrated?,

@@ -94,6 +94,7 @@ async fn write(shop: &Shop, order: &PricedOrder, claim: Option<&Claim>) -> Resul
         refusals::order_outcome_unknown(order.id)
     })?;
     if inserted {
+        shop.poke.poke();
         info!(order.id = %order.id, order.lines = order.lines.len(), order.total_cents = order.total.cents(), "order accepted");
         return Ok(Placed { id: order.id, total: order.total, before: false });
     }

@@ -1,13 +1,14 @@
-//! Publishes the outbox to Kafka: at least once, in order per key.
-//!
-//! Any number of relays may run. One holds the lease and works, the others wait for it to run out or to be given back.
+#![doc = include_str!("../README.md")]
 
 mod config;
+mod horizon;
+mod lanes;
+mod point;
 mod record;
 mod relay;
 mod status;
-
-use std::time::Duration;
+mod wake;
+mod work;
 
 use service_runtime::health::Health;
 use service_runtime::http::{self, Limits};
@@ -16,6 +17,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 pub use config::Config;
+pub use point::{Observer, Point};
 pub use relay::{Relay, RelaySettings};
 pub use status::RelayStatus;
 
@@ -23,7 +25,7 @@ static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("../../migrations/or
 
 /// Runs the relay and its health endpoints until `shutdown`.
 pub async fn run(config: Config, listener: TcpListener, shutdown: CancellationToken) -> anyhow::Result<()> {
-    let pool = persistence::pool::connect_lazy(&config.database_url, 4, "outbox-relay")?;
+    let pool = persistence::outbox::connect(&config.database_url, "outbox-relay")?;
     let status = RelayStatus::default();
     let settings = RelaySettings::default();
     let relay = Relay::new(pool.clone(), config.kafka.clone(), settings, status.clone())?;
@@ -41,6 +43,20 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: CancellationTo
             move || {
                 let status = status.clone();
                 async move { status.check() }
+            }
+        })
+        .optional("blocked keys", {
+            let status = status.clone();
+            move || {
+                let blocked = status.blocked_keys();
+                async move {
+                    match blocked {
+                        0 => Ok(()),
+                        keys => Err(format!(
+                            "Kafka refused events of {keys} keys: `ops outbox blocked` lists them"
+                        )),
+                    }
+                }
             }
         })
         .not_ready_yet()
@@ -62,6 +78,3 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: CancellationTo
     });
     supervisor.run().await
 }
-
-/// How long before the lease ends a batch must be able to be acknowledged or given up.
-const MARGIN: Duration = Duration::from_secs(1);

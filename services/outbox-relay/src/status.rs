@@ -8,31 +8,61 @@ pub struct RelayStatus(Arc<Mutex<State>>);
 
 #[derive(Debug, Default)]
 struct State {
-    leader: bool,
-    trouble: Option<String>,
+    buckets: usize,
+    blocked: u64,
+    leases: Option<String>,
+    database: Option<String>,
+    kafka: Option<String>,
+}
+
+/// What can be in trouble by itself.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Side {
+    Leases,
+    Database,
+    Kafka,
+}
+
+impl State {
+    fn trouble(&self) -> Option<&String> {
+        self.leases.as_ref().or(self.database.as_ref()).or(self.kafka.as_ref())
+    }
 }
 
 impl RelayStatus {
-    /// What keeps the relay from publishing, if anything does. A relay that waits for another one's lease is well.
+    /// What keeps the relay from publishing, if anything does. A relay without buckets, because others hold them, is well.
     pub fn check(&self) -> Result<(), String> {
-        self.lock().trouble.clone().map_or(Ok(()), Err)
+        self.lock().trouble().cloned().map_or(Ok(()), Err)
     }
 
-    /// Whether this relay holds the lease.
-    pub fn is_leader(&self) -> bool {
-        self.lock().leader
+    /// How many buckets this relay holds.
+    pub fn buckets(&self) -> usize {
+        self.lock().buckets
     }
 
-    pub(crate) fn leads(&self, leader: bool) {
-        self.lock().leader = leader;
+    /// How many keys are blocked, over all relays, when this one looked last.
+    pub fn blocked_keys(&self) -> u64 {
+        self.lock().blocked
     }
 
-    /// Returns whether this is news.
-    pub(crate) fn trouble(&self, trouble: Option<String>) -> bool {
+    pub(crate) fn holds(&self, buckets: usize) {
+        self.lock().buckets = buckets;
+    }
+
+    pub(crate) fn blocked(&self, keys: u64) {
+        self.lock().blocked = keys;
+    }
+
+    /// Returns whether this changes how the relay is.
+    pub(crate) fn trouble(&self, side: Side, trouble: Option<String>) -> bool {
         let mut state = self.lock();
-        let news = state.trouble.is_some() != trouble.is_some();
-        state.trouble = trouble;
-        news
+        let before = state.trouble().is_some();
+        match side {
+            Side::Leases => state.leases = trouble,
+            Side::Database => state.database = trouble,
+            Side::Kafka => state.kafka = trouble,
+        }
+        before != state.trouble().is_some()
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {

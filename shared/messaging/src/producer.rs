@@ -85,29 +85,33 @@ impl Producer {
         Ok(Self { inner })
     }
 
-    /// Publishes all records and returns their outcomes in the same order. Records of one key are written in the order given.
+    /// Enqueues a record at once; the future is its outcome. Records of one key are written in the order in which they were enqueued.
+    pub fn send(
+        &self,
+        record: OutgoingRecord,
+    ) -> impl Future<Output = Result<(), PublishError>> + Send + use<> {
+        let future_record =
+            FutureRecord::to(&record.topic).key(&record.key).payload(&record.payload).headers(record.headers);
+        let enqueued = self.inner.send_result(future_record).map_err(|(error, _)| error);
+        let producer = self.clone();
+        async move {
+            let outcome = match enqueued {
+                Ok(delivery) => match delivery.await {
+                    Ok(Ok(_)) => Ok(()),
+                    Ok(Err((error, _))) => Err(error),
+                    Err(_) => Err(KafkaError::Canceled),
+                },
+                Err(error) => Err(error),
+            };
+            outcome.map_err(|error| producer.classify(&error))
+        }
+    }
+
+    /// Publishes all records and returns their outcomes in the same order.
     pub async fn publish(&self, records: Vec<OutgoingRecord>) -> Vec<Result<(), PublishError>> {
-        let enqueued: Vec<_> = records
-            .into_iter()
-            .map(|record| {
-                let future_record = FutureRecord::to(&record.topic)
-                    .key(&record.key)
-                    .payload(&record.payload)
-                    .headers(record.headers);
-                self.inner.send_result(future_record).map_err(|(error, _)| error)
-            })
-            .collect();
-        join_all(enqueued.into_iter().map(|delivery| async {
-            match delivery?.await {
-                Ok(Ok(_)) => Ok(()),
-                Ok(Err((error, _))) => Err(error),
-                Err(_) => Err(KafkaError::Canceled),
-            }
-        }))
-        .await
-        .into_iter()
-        .map(|outcome| outcome.map_err(|error| self.classify(&error)))
-        .collect()
+        // All are enqueued before the first is awaited.
+        let deliveries: Vec<_> = records.into_iter().map(|record| self.send(record)).collect();
+        join_all(deliveries).await
     }
 
     /// Publishes one record.

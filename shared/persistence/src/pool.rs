@@ -22,7 +22,21 @@ pub struct BadDatabaseUrl;
 /// A pool of `max_connections` that opens them in the background, as soon as the database is there: a process starts, and answers its health
 /// checks, while the database is away. `application` shows in `pg_stat_activity`.
 pub fn connect_lazy(url: &str, max_connections: u32, application: &str) -> Result<PgPool, BadDatabaseUrl> {
-    let options = PgConnectOptions::from_str(url).map_err(|_| BadDatabaseUrl)?.application_name(application);
+    connect_lazy_with(url, max_connections, application, &[])
+}
+
+/// As [`connect_lazy`], with settings of the server for its sessions, which win over those of the role.
+pub(crate) fn connect_lazy_with(
+    url: &str,
+    max_connections: u32,
+    application: &str,
+    settings: &[(&str, &str)],
+) -> Result<PgPool, BadDatabaseUrl> {
+    let mut options =
+        PgConnectOptions::from_str(url).map_err(|_| BadDatabaseUrl)?.application_name(application);
+    if !settings.is_empty() {
+        options = options.options(settings.iter().copied());
+    }
     Ok(PgPoolOptions::new()
         .max_connections(max_connections)
         // Opened in the background from the start: a burst finds them open instead of opening them while it waits.

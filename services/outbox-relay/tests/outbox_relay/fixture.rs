@@ -1,31 +1,38 @@
 //! An outbox of its own, a topic of its own, and relays that can be killed.
 
 use std::collections::HashMap;
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use futures::FutureExt;
 use messaging::{KafkaSettings, TopicSpec, ensure_topics};
-use outbox_relay::{Relay, RelaySettings, RelayStatus};
+use outbox_relay::{Observer, Point, Relay, RelaySettings, RelayStatus};
+use persistence::outbox;
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::{BorrowedMessage, Headers, Message};
 use rdkafka::{Offset, TopicPartitionList};
-use sqlx::{PgConnection, PgPool};
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{Connection, PgConnection, PgPool};
 use testkit::{Servers, TestDatabase, eventually};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 pub(crate) const TRACEPARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+/// Of the relays that run within the test.
+pub(crate) const LEASE: Duration = Duration::from_secs(2);
 const PARTITIONS: i32 = 3;
 
 pub(crate) struct Fixture {
     pub(crate) pool: PgPool,
+    pub(crate) database: TestDatabase,
+    pub(crate) kafka: KafkaSettings,
     topic: String,
-    kafka: KafkaSettings,
+    admin_url: String,
     reader: Mutex<Option<BaseConsumer>>,
-    _database: TestDatabase,
 }
 
 pub(crate) struct Record {
@@ -34,8 +41,9 @@ pub(crate) struct Record {
     pub(crate) headers: HashMap<String, String>,
 }
 
+/// A relay on this test's runtime.
 pub(crate) struct Running {
-    status: RelayStatus,
+    pub(crate) status: RelayStatus,
     shutdown: CancellationToken,
     task: JoinHandle<()>,
 }
@@ -46,14 +54,17 @@ impl Running {
         self.task.await.unwrap();
     }
 
-    /// Ends it wherever it is, without giving the lease back.
+    /// Ends it wherever it is, without giving anything back.
     pub(crate) fn kill(&self) {
         self.task.abort();
     }
 
-    pub(crate) async fn until_leader(&self) {
-        eventually(PATIENCE, "the relay holds the lease", async || {
-            if self.status.is_leader() { Ok(()) } else { Err("it does not") }
+    pub(crate) async fn until_it_holds(&self, buckets: usize) {
+        eventually(PATIENCE, &format!("the relay holds {buckets} buckets"), async || {
+            match self.status.buckets() {
+                held if held == buckets => Ok(()),
+                held => Err(format!("it holds {held}")),
+            }
         })
         .await;
     }
@@ -67,6 +78,44 @@ impl Running {
     }
 }
 
+/// Holds a relay where it first reaches a point, until it is let go.
+pub(crate) struct Hold {
+    point: Point,
+    reached: AtomicBool,
+    go: CancellationToken,
+}
+
+impl Hold {
+    pub(crate) fn at(point: Point) -> Arc<Self> {
+        Arc::new(Self { point, reached: AtomicBool::new(false), go: CancellationToken::new() })
+    }
+
+    fn observer(self: &Arc<Self>) -> Observer {
+        let hold = self.clone();
+        Arc::new(move |point| {
+            let hold = hold.clone();
+            async move {
+                if point == hold.point && !hold.go.is_cancelled() {
+                    hold.reached.store(true, Ordering::SeqCst);
+                    hold.go.cancelled().await;
+                }
+            }
+            .boxed()
+        })
+    }
+
+    pub(crate) async fn until_reached(&self) {
+        eventually(PATIENCE, &format!("the relay is at {:?}", self.point), async || {
+            if self.reached.load(Ordering::SeqCst) { Ok(()) } else { Err("it is not") }
+        })
+        .await;
+    }
+
+    pub(crate) fn let_go(&self) {
+        self.go.cancel();
+    }
+}
+
 impl Fixture {
     pub(crate) async fn new() -> Self {
         let fixture = Self::without_topic().await;
@@ -75,15 +124,31 @@ impl Fixture {
     }
 
     pub(crate) async fn without_topic() -> Self {
-        let servers = Servers::shared().await;
+        Self::on(Servers::shared().await).await
+    }
+
+    /// An outbox on these servers, without a topic.
+    pub(crate) async fn on(servers: &Servers) -> Self {
         let database = servers.database("orders").await.migrated().await;
         Self {
             pool: database.pool().await,
             topic: format!("relay-test-{}", Uuid::new_v4()),
             kafka: KafkaSettings { brokers: servers.kafka_brokers().to_owned() },
+            admin_url: servers.postgres_url().to_owned(),
             reader: Mutex::default(),
-            _database: database,
+            database,
         }
+    }
+
+    pub(crate) fn topic(&self) -> &str {
+        &self.topic
+    }
+
+    /// A connection of the superuser to this database.
+    pub(crate) async fn superuser(&self) -> PgConnection {
+        let server: PgConnectOptions = self.admin_url.parse().unwrap();
+        let own: PgConnectOptions = self.database.url().parse().unwrap();
+        PgConnection::connect_with(&server.database(own.get_database().unwrap())).await.unwrap()
     }
 
     pub(crate) async fn create_topic(&self) {
@@ -92,16 +157,33 @@ impl Fixture {
     }
 
     pub(crate) fn relay(&self) -> Running {
+        self.start(|relay| relay)
+    }
+
+    pub(crate) fn relay_held(&self, hold: &Arc<Hold>) -> Running {
+        self.start(|relay| relay.observed_by(hold.observer()))
+    }
+
+    fn start(&self, prepare: impl FnOnce(Relay) -> Relay) -> Running {
         let settings = RelaySettings {
-            lease: Duration::from_secs(4),
-            message_timeout: Duration::from_secs(2),
+            lease: LEASE,
+            tending: Duration::from_millis(200),
+            message_timeout: Duration::from_secs(1),
             pause: Duration::from_millis(100),
             ..RelaySettings::default()
         };
         let (status, shutdown) = (RelayStatus::default(), CancellationToken::new());
-        let relay = Relay::new(self.pool.clone(), self.kafka.clone(), settings, status.clone()).unwrap();
-        let task = tokio::spawn(relay.run(shutdown.clone()));
+        let pool = outbox::connect(self.database.url(), "outbox-relay").unwrap();
+        let relay = Relay::new(pool, self.kafka.clone(), settings, status.clone()).unwrap();
+        let task = tokio::spawn(prepare(relay).run(shutdown.clone()));
         Running { status, shutdown, task }
+    }
+
+    /// One more event of each key.
+    pub(crate) async fn insert_for_all(&self, keys: &[Uuid], sequence: i64) {
+        for key in keys {
+            self.insert(*key, sequence, "{}").await;
+        }
     }
 
     pub(crate) async fn insert(&self, aggregate: Uuid, sequence: i64, payload: &str) -> Uuid {
@@ -146,12 +228,12 @@ impl Fixture {
         self.count("SELECT count(*) FROM outbox_blocked").await
     }
 
-    pub(crate) async fn leases_held(&self) -> i64 {
-        self.count("SELECT count(*) FROM outbox_lease WHERE expires_at > now()").await
+    pub(crate) async fn until_empty(&self) {
+        self.until_empty_within(PATIENCE).await;
     }
 
-    pub(crate) async fn until_empty(&self) {
-        eventually(PATIENCE, "the outbox is empty", async || match self.waiting().await {
+    pub(crate) async fn until_empty_within(&self, deadline: Duration) {
+        eventually(deadline, "the outbox is empty", async || match self.waiting().await {
             0 => Ok(()),
             waiting => Err(format!("{waiting} rows wait")),
         })
@@ -194,6 +276,18 @@ impl Fixture {
         })
         .await
         .unwrap()
+    }
+
+    /// The topic shows the events 1 to `last` of each key for the first time in this order; repeats may stand in between.
+    pub(crate) async fn every_key_is_in_order_up_to(&self, keys: &[Uuid], last: i64) {
+        let mut next: HashMap<String, i64> = keys.iter().map(|key| (key.to_string(), 1)).collect();
+        for record in self.read_all().await {
+            let sequence: i64 = record.headers["ce_sequence"].parse().unwrap();
+            let expected = next.get_mut(&record.key).expect("a record of one of the keys");
+            assert!(sequence <= *expected, "{}: {sequence} came before {expected}", record.key);
+            *expected += i64::from(sequence == *expected);
+        }
+        assert!(next.values().all(|next| *next == last + 1), "some events did not arrive: {next:?}");
     }
 
     fn reader_from_start(&self) -> BaseConsumer {

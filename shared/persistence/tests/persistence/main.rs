@@ -2,33 +2,21 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod blocked;
+mod outbox;
+
 use std::time::Duration;
 
 use chrono::Utc;
-use persistence::outbox::{self, BUCKETS};
 use persistence::{errors, inbox};
 use sqlx::PgPool;
 use testkit::{Servers, TestDatabase};
 use uuid::Uuid;
 
-const LONG: Duration = Duration::from_secs(60);
-
-async fn database(name: &str) -> (TestDatabase, PgPool) {
+pub(crate) async fn database(name: &str) -> (TestDatabase, PgPool) {
     let database = Servers::shared().await.database(name).await.migrated().await;
     let pool = database.pool().await;
     (database, pool)
-}
-
-async fn insert(pool: &PgPool, aggregate: Uuid, sequence: i64) {
-    sqlx::query(
-        "INSERT INTO outbox (topic, aggregate_id, sequence, event_id, event_type, source, payload)
-         VALUES ('things', $1, $2, gen_random_uuid(), 'ThingHappened', '/tests', '{}')",
-    )
-    .bind(aggregate)
-    .bind(sequence)
-    .execute(pool)
-    .await
-    .unwrap();
 }
 
 #[test]
@@ -86,65 +74,6 @@ async fn a_consumer_frozen_inside_its_transaction_holds_its_successor_up_for_sec
     })
     .await;
     assert!(frozen.commit().await.is_err(), "the frozen transaction is gone");
-}
-
-#[tokio::test]
-async fn claimed_rows_come_oldest_first_per_bucket_and_rows_of_blocked_keys_do_not_come() {
-    let (_database, pool) = database("orders").await;
-    let lease = outbox::acquire(&pool, Uuid::new_v4(), LONG).await.unwrap().unwrap();
-    assert_eq!(lease.buckets().len(), BUCKETS);
-    let keys: Vec<Uuid> = (0..50).map(|_| Uuid::new_v4()).collect();
-    for sequence in 1..=3 {
-        for key in &keys {
-            insert(&pool, *key, sequence).await;
-        }
-    }
-    let rows = outbox::claim(&pool, &lease, 1000).await.unwrap();
-    assert_eq!(rows.len(), 150);
-    assert!(rows.is_sorted_by_key(|row| row.row_id));
-    let blocked = rows.iter().find(|row| row.aggregate_id == keys[0]).unwrap();
-    assert_eq!(blocked.sequence, 1, "the oldest row of a key comes first");
-
-    outbox::block(&pool, blocked, "too large").await.unwrap();
-    let rows = outbox::claim(&pool, &lease, 1000).await.unwrap();
-    assert_eq!(rows.len(), 147);
-    assert!(rows.iter().all(|row| row.aggregate_id != keys[0]));
-    assert_eq!(outbox::backlog(&pool, &lease).await.unwrap().0, 1);
-}
-
-#[tokio::test]
-async fn a_lease_that_was_taken_over_settles_nothing_and_cannot_be_renewed() {
-    let (_database, pool) = database("orders").await;
-    insert(&pool, Uuid::new_v4(), 1).await;
-    let old = outbox::acquire(&pool, Uuid::new_v4(), Duration::ZERO).await.unwrap().unwrap();
-    let rows = outbox::claim(&pool, &old, 10).await.unwrap();
-    let new = outbox::acquire(&pool, Uuid::new_v4(), LONG).await.unwrap().unwrap();
-    assert!(outbox::acquire(&pool, Uuid::new_v4(), LONG).await.unwrap().is_none(), "all buckets are held");
-
-    assert!(!outbox::renew(&pool, &old, LONG).await.unwrap());
-    assert_eq!(outbox::settle(&pool, &old, &[rows[0].row_id]).await.unwrap(), 0);
-    outbox::release(&pool, &old).await.unwrap();
-    assert!(
-        outbox::renew(&pool, &new, LONG).await.unwrap(),
-        "a late release takes nothing from the new holder"
-    );
-    assert_eq!(outbox::settle(&pool, &new, &[rows[0].row_id]).await.unwrap(), 1);
-    assert!(outbox::claim(&pool, &new, 10).await.unwrap().is_empty());
-}
-
-#[tokio::test]
-async fn the_database_spreads_keys_over_all_buckets() {
-    let (_database, pool) = database("orders").await;
-    for _ in 0..1000 {
-        insert(&pool, Uuid::now_v7(), 1).await;
-    }
-    let (buckets, least, most): (i64, i16, i16) =
-        sqlx::query_as("SELECT count(DISTINCT bucket), min(bucket), max(bucket) FROM outbox")
-            .fetch_one(&pool)
-            .await
-            .unwrap();
-    assert!(buckets >= 60, "1000 keys fill {buckets} buckets");
-    assert!(least >= 0 && usize::try_from(most).unwrap() < BUCKETS);
 }
 
 #[tokio::test]

@@ -1,0 +1,250 @@
+//! Towards the table: claiming, settling, blocking.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use futures::FutureExt;
+use persistence::outbox::{self, BUCKETS, Claim, Row, RowId};
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use super::sweeps::Sweeps;
+use super::{Work, in_time};
+use crate::horizon::Plan;
+use crate::lanes::{CROWD, Refill};
+use crate::point::Point;
+use crate::relay::RelaySettings;
+use crate::status::Side;
+
+/// Longer than the server gives such a statement.
+const PATIENCE: Duration = Duration::from_secs(65);
+/// Payloads that one claim should bring at most, judged by the size of those before.
+const CLAIM_BYTES: usize = 16 << 20;
+/// What the first payloads are taken to be.
+const LARGE_PAYLOAD: usize = 16 << 10;
+/// Claims are at least this far apart, unless the last one left rows behind.
+const SPACING: Duration = Duration::from_millis(2);
+
+/// When to claim next, and how much.
+pub(super) struct Claims {
+    pub(super) next: Instant,
+    last: Instant,
+    poked: Instant,
+    idle: Duration,
+    sweeps: Sweeps,
+    payload: usize,
+    settled_last: bool,
+}
+
+impl Claims {
+    pub(super) fn new(now: Instant, settings: &RelaySettings) -> Self {
+        Self {
+            next: now,
+            last: now,
+            poked: now,
+            idle: settings.shortest_idle,
+            sweeps: Sweeps::new(settings.sweep, now),
+            payload: LARGE_PAYLOAD,
+            settled_last: false,
+        }
+    }
+
+    /// Rows were committed.
+    pub(super) fn hurry(&mut self, now: Instant) {
+        self.poked = now;
+        self.next = self.next.min(now.max(self.last + SPACING));
+    }
+
+    /// The claim that was asked for last has been answered; the next one is wanted at `next`.
+    fn schedule(&mut self, next: Instant) {
+        // The rows of a poke that came meanwhile may have been committed too late for it.
+        self.next = if self.poked < self.last { next } else { next.min(self.last + SPACING) };
+    }
+
+    /// There are buckets that were never read.
+    pub(super) fn at_once(&mut self, now: Instant) {
+        self.next = now;
+    }
+
+    /// Rows of each bucket that fit into a claim.
+    fn per_bucket(&self, settings: &RelaySettings, buckets: usize) -> usize {
+        let fit = CLAIM_BYTES / self.payload.max(1) / buckets.max(1);
+        fit.clamp(1, settings.per_bucket * BUCKETS / buckets.max(1))
+    }
+
+    fn found(&mut self, rows: &[Row]) {
+        if let Some(mean) = rows.iter().map(|row| row.payload.len()).sum::<usize>().checked_div(rows.len()) {
+            // Grows at once, shrinks step by step.
+            self.payload = mean.max(self.payload / 2).max(1);
+        }
+    }
+}
+
+/// What the database was asked and answered.
+pub(super) enum Done {
+    Claimed {
+        plan: Plan,
+        per_bucket: usize,
+        asked: Instant,
+        swept: BTreeSet<i16>,
+        outcome: Result<Claim, sqlx::Error>,
+    },
+    Refilled {
+        refill: Refill,
+        outcome: Result<Vec<Row>, sqlx::Error>,
+    },
+    Settled {
+        rows: Vec<RowId>,
+        outcome: Result<u64, sqlx::Error>,
+    },
+    Blocked {
+        key: Uuid,
+        refusal: (Row, String),
+        outcome: Result<(), sqlx::Error>,
+    },
+    TakenUp(Result<u64, sqlx::Error>),
+}
+
+impl Work {
+    pub(super) fn can_claim(&self) -> bool {
+        !self.stopping && !self.horizon.is_empty() && self.lanes.waiting() < self.settings.in_flight
+    }
+
+    /// Asks the next thing, if nothing is being asked.
+    pub(super) async fn ask_database(&mut self, now: Instant) {
+        if !self.database.is_free() || self.database_rests.is_some_and(|rests| now < rests) {
+            return;
+        }
+        self.database_rests = None;
+        let pool = self.pool.clone();
+        if let Some(refusal) = self.refused.pop_front() {
+            let (lease, key) = (self.lease.clone(), refusal.0.aggregate_id);
+            return self.database.start(async move {
+                let outcome = in_time(PATIENCE, outbox::block(&pool, &lease, &refusal.0, &refusal.1)).await;
+                Done::Blocked { key, refusal, outcome }
+            });
+        }
+        if std::mem::take(&mut self.released) && !self.stopping {
+            let lease = self.lease.clone();
+            let asked = async move { in_time(PATIENCE, outbox::take_up_released(&pool, &lease)).await };
+            return self.database.start(asked.map(Done::TakenUp));
+        }
+        let claim_is_due = self.can_claim() && self.claims.next <= now;
+        // In turn, so that neither starves the other.
+        if self.lanes.to_settle() > 0 && !(claim_is_due && self.claims.settled_last) {
+            self.reached(Point::Acknowledged).await;
+            self.claims.settled_last = true;
+            return self.settle();
+        }
+        self.claims.settled_last = false;
+        if let Some(refill) = self.lanes.thinned().filter(|_| !self.stopping) {
+            return self.database.start(async move {
+                let Refill { bucket, key, after } = refill;
+                let asked = outbox::claim_key(&pool, bucket, key, after, CROWD as i64);
+                Done::Refilled { refill, outcome: in_time(PATIENCE, asked).await }
+            });
+        }
+        if claim_is_due {
+            self.claim(now);
+        }
+    }
+
+    fn settle(&mut self) {
+        let (pool, lease, rows) = (self.pool.clone(), self.lease.clone(), self.lanes.take_acknowledged());
+        self.database.start(async move {
+            let outcome = in_time(PATIENCE, outbox::settle(&pool, &lease, &rows)).await;
+            Done::Settled { rows, outcome }
+        });
+    }
+
+    fn claim(&mut self, now: Instant) {
+        let swept = self.claims.sweeps.due(now, &self.horizon.buckets());
+        let plan = self.horizon.plan(now, &swept);
+        let per_bucket = self.claims.per_bucket(&self.settings, plan.starts.len());
+        let (in_hand, crowded) = (self.lanes.in_the_way_of(&plan.starts), self.lanes.crowded());
+        let pool = self.pool.clone();
+        self.claims.last = now;
+        self.database.start(async move {
+            let limit = i64::try_from(per_bucket).unwrap_or(i64::MAX);
+            let asked = outbox::claim(&pool, &plan.starts, &in_hand, &crowded, limit);
+            let outcome = in_time(PATIENCE, asked).await;
+            Done::Claimed { plan, per_bucket, asked: now, swept, outcome }
+        });
+    }
+
+    pub(super) async fn answered(&mut self, done: Done) {
+        let outcome = match done {
+            Done::Claimed { plan, per_bucket, asked, swept, outcome } => match outcome {
+                Ok(claim) => {
+                    let (held, now) = (plan.starts.len(), Instant::now());
+                    if self.claimed(&plan, claim, per_bucket, now).await {
+                        self.claims.sweeps.done(&swept, held, asked, now);
+                    }
+                    Ok(())
+                }
+                Err(error) => Err(error),
+            },
+            Done::Refilled { refill, outcome } => outcome.map(|rows| {
+                let all = rows.len() < CROWD;
+                self.lanes.refill(refill, rows, all);
+            }),
+            Done::Settled { rows, outcome } => match outcome {
+                Ok(_) => {
+                    self.lanes.settled(&rows);
+                    Ok(())
+                }
+                Err(error) => {
+                    self.lanes.not_settled(rows);
+                    Err(error)
+                }
+            },
+            Done::Blocked { key, refusal, outcome } => match outcome {
+                Ok(()) => {
+                    self.lanes.blocked(key);
+                    Ok(())
+                }
+                Err(error) => {
+                    self.refused.push_front(refusal);
+                    Err(error)
+                }
+            },
+            Done::TakenUp(outcome) => {
+                // Also when it is not known: the keys may be free, and nothing may be read on before their oldest rows are.
+                if !matches!(outcome, Ok(0)) {
+                    self.claims.sweeps.all();
+                    self.claims.next = Instant::now();
+                }
+                outcome.map(drop)
+            }
+        };
+        match outcome {
+            Ok(()) => self.well(Side::Database),
+            Err(error) => {
+                self.database_rests = Some(Instant::now() + self.settings.pause);
+                self.trouble(Side::Database, format!("database: {error}"));
+            }
+        }
+    }
+
+    /// Returns whether the claim could be used.
+    async fn claimed(&mut self, plan: &Plan, claim: Claim, per_bucket: usize, now: Instant) -> bool {
+        let Some(observed) = self.horizon.observe(plan, &claim.snapshot, claim.rows, per_bucket, now) else {
+            self.claims.next = now;
+            return false;
+        };
+        self.claims.found(&observed.rows);
+        if observed.rows.is_empty() {
+            if self.lanes.waiting() == 0 {
+                self.well(Side::Kafka);
+            }
+            self.claims.schedule(now + self.claims.idle);
+            self.claims.idle = (self.claims.idle * 2).min(self.settings.longest_idle);
+            return true;
+        }
+        self.claims.idle = self.settings.shortest_idle;
+        self.claims.schedule(if observed.more { now } else { now + self.claims.idle });
+        self.lanes.add(observed.rows);
+        self.reached(Point::Claimed).await;
+        true
+    }
+}

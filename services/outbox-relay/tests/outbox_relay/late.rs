@@ -1,0 +1,79 @@
+//! Commit order is not id order, and somebody may keep a transaction open.
+
+use uuid::Uuid;
+
+use crate::fixture::Fixture;
+
+#[tokio::test]
+async fn a_row_that_commits_after_rows_with_higher_ids_is_published_too() {
+    let fixture = Fixture::new().await;
+    let mut slow = fixture.pool.begin().await.unwrap();
+    let late = Uuid::now_v7();
+    fixture.insert_in(&mut slow, late, 1, "{}").await;
+    for _ in 0..100 {
+        fixture.insert(Uuid::now_v7(), 1, "{}").await;
+    }
+    let relay = fixture.relay();
+    assert!(fixture.read(100).await.iter().all(|record| record.key != late.to_string()));
+    slow.commit().await.unwrap();
+    fixture.until_empty().await;
+    relay.stop().await;
+    assert!(fixture.read_all().await.iter().any(|record| record.key == late.to_string()));
+}
+
+#[tokio::test]
+async fn later_events_of_a_key_do_not_overtake_one_that_was_committed_late() {
+    let fixture = Fixture::new().await;
+    let relay = fixture.relay();
+    let (late, other) = (Uuid::now_v7(), Uuid::now_v7());
+    for round in 0..10 {
+        // The transaction has an id before its row has one, as with every writer that locks the aggregate first.
+        let mut slow = fixture.pool.begin().await.unwrap();
+        sqlx::query("SELECT pg_current_xact_id()::text").execute(&mut *slow).await.unwrap();
+        fixture.insert_in(&mut slow, late, 2 * round + 1, "{}").await;
+        // The relay reads past it, for longer than a transaction counts as young in every other round.
+        fixture.insert(other, round + 1, "{}").await;
+        fixture.read(1).await;
+        if round % 2 == 0 {
+            sqlx::query("SELECT pg_sleep(0.15)").execute(&fixture.pool).await.unwrap();
+        }
+        slow.commit().await.unwrap();
+        fixture.insert(late, 2 * round + 2, "{}").await;
+        fixture.read(2).await;
+    }
+    fixture.until_empty().await;
+    relay.stop().await;
+    let seen: Vec<i64> = fixture
+        .read_all()
+        .await
+        .iter()
+        .filter(|record| record.key == late.to_string())
+        .map(|record| record.headers["ce_sequence"].parse().unwrap())
+        .collect();
+    assert_eq!(seen, (1..=20).collect::<Vec<i64>>());
+}
+
+#[tokio::test]
+async fn a_transaction_that_somebody_keeps_open_keeps_nothing_from_being_published() {
+    let fixture = Fixture::new().await;
+    // A superuser's: no time-out of a service's role ends it. It has written, so it holds back what statements may see as past.
+    let mut open = fixture.superuser().await;
+    sqlx::raw_sql("BEGIN; CREATE TABLE elsewhere (n integer)").execute(&mut open).await.unwrap();
+    let relay = fixture.relay();
+    for batch in 0..5 {
+        sqlx::query(
+            "INSERT INTO outbox (topic, aggregate_id, sequence, event_id, event_type, source, payload)
+             SELECT $1, gen_random_uuid(), 1, gen_random_uuid(), 'ThingHappened', '/tests', '{}' FROM generate_series(1, 4000)",
+        )
+        .bind(fixture.topic())
+        .execute(&fixture.pool)
+        .await
+        .unwrap();
+        fixture.until_empty().await;
+        assert_eq!(fixture.read_all().await.len(), 4000 * (batch + 1), "each once");
+    }
+    sqlx::raw_sql("ROLLBACK").execute(&mut open).await.unwrap();
+    fixture.insert(Uuid::now_v7(), 1, "{}").await;
+    fixture.until_empty().await;
+    relay.stop().await;
+}

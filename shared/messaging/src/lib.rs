@@ -7,5 +7,5 @@ mod settings;
 mod topics;
 
 pub use producer::{OutgoingRecord, Producer, PublishError};
-pub use settings::{KafkaSettings, RetrySettings};
+pub use settings::{GuardSettings, KafkaSettings, RetrySettings};
 pub use topics::{TopicSpec, TopicsError, ensure_topics};

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use messaging::{KafkaSettings, RetrySettings};
+use messaging::{GuardSettings, KafkaSettings, RetrySettings};
 
 /// Counts orders and revenue per minute and the best-selling products.
 #[derive(Clone, clap::Parser)]
@@ -20,13 +20,19 @@ pub struct Config {
         default_value = "postgres://analytics:analytics@127.0.0.1:15432/analytics"
     )]
     pub database_url: String,
-    /// Connections to the database: a number from 1 to 100. One per partition that is worked on at the same time, plus a few for queries
-    #[arg(long, env = "ANALYTICS_DATABASE_CONNECTIONS", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=100))]
+    /// Connections to the database: a number from 1 to 100. One for the batch in hand, the others for queries
+    #[arg(long, env = "ANALYTICS_DATABASE_CONNECTIONS", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=100))]
     pub database_connections: u32,
+    /// Most orders in a transaction: a number from 1 to 5000. Larger batches cost less per order and hold their rows longer
+    #[arg(long, env = "ANALYTICS_BATCH", default_value_t = 500, value_parser = clap::value_parser!(u16).range(1..=5000))]
+    pub batch: u16,
     /// Brokers.
     #[command(flatten)]
     pub kafka: KafkaSettings,
     /// Backoff and attempts.
     #[command(flatten)]
     pub retry: RetrySettings,
+    /// When to stop.
+    #[command(flatten)]
+    pub guard: GuardSettings,
 }

@@ -1,24 +1,47 @@
-//! What an order adds to the figures.
+//! What orders add to the figures.
+
+use std::collections::BTreeMap;
 
 use chrono::{DateTime, NaiveDate, SubsecRound, TimeDelta, Timelike, Utc};
 use contracts::{Envelope, Money, MoneyError, OrderCreated};
-use messaging::consumer::{Answer, Delivery, Handler};
+use messaging::consumer::{Answer, BatchHandler, Delivered};
 use persistence::{errors, inbox};
 use sqlx::PgPool;
 
 use crate::store;
 
-/// Adds an order to its minute and its products to their day, once per event.
+/// Adds orders to their minutes and their products to their days, once per event; a batch of them in one transaction.
 pub struct Analytics {
     pool: PgPool,
 }
 
-/// Pieces and revenue of one product.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Orders and revenue of one minute.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Minute {
+    pub(crate) orders: i64,
+    pub(crate) revenue: Money,
+}
+
+/// Pieces and revenue of one product on one day.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Sale {
-    pub(crate) product_id: i32,
     pub(crate) quantity: i64,
     pub(crate) revenue: Money,
+}
+
+/// What a batch adds, ascending: rows are touched in this order by everybody, so that two batches never wait for each other.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Sums {
+    pub(crate) minutes: BTreeMap<DateTime<Utc>, Minute>,
+    pub(crate) sales: BTreeMap<(NaiveDate, i32), Sale>,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error("database: {0}")]
+    Database(#[from] sqlx::Error),
+    #[error("revenue: {0}")]
+    Sum(#[from] MoneyError),
 }
 
 impl Analytics {
@@ -27,31 +50,51 @@ impl Analytics {
         Self { pool }
     }
 
-    async fn apply(&self, event: &Envelope<OrderCreated>, sales: &[Sale]) -> Result<(), sqlx::Error> {
+    async fn apply(&self, batch: &[Delivered<Envelope<OrderCreated>>]) -> Result<(), Failure> {
+        let events: Vec<_> = batch.iter().map(|one| (one.event.id, one.event.occurred_at)).collect();
         let mut transaction = self.pool.begin().await?;
-        if inbox::first_delivery(&mut transaction, event.id, event.occurred_at).await? {
-            store::add_order(&mut transaction, minute(event.occurred_at), event.data.total).await?;
-            store::add_sales(&mut transaction, day(event.occurred_at), sales).await?;
+        let first = inbox::first_deliveries(&mut transaction, &events).await?;
+        let mut sums = Sums::default();
+        for (one, _) in batch.iter().zip(first).filter(|(_, first)| *first) {
+            sums.add(one.event.occurred_at, &one.event.data)?;
         }
-        transaction.commit().await
+        if !sums.minutes.is_empty() {
+            store::add_orders(&mut transaction, &sums.minutes).await?;
+            store::add_sales(&mut transaction, &sums.sales).await?;
+        }
+        transaction.commit().await?;
+        Ok(())
     }
 }
 
-impl Handler for Analytics {
+impl BatchHandler for Analytics {
     type Event = Envelope<OrderCreated>;
 
-    async fn handle(&self, event: &Self::Event, _: &Delivery) -> Answer {
-        let sales = match sales(&event.data) {
-            Ok(sales) => sales,
-            Err(error) => return Answer::Poison(format!("revenue of a line: {error}")),
-        };
-        match self.apply(event, &sales).await {
+    async fn handle_batch(&self, batch: &[Delivered<Self::Event>]) -> Answer {
+        match self.apply(batch).await {
             Ok(()) => Answer::Ok,
-            Err(error) if errors::is_fault_of_the_data(&error) => {
+            // The amount of one order: it is found by splitting.
+            Err(failure @ Failure::Sum(_)) => Answer::Poison(failure.to_string()),
+            Err(Failure::Database(error)) if errors::is_fault_of_the_data(&error) => {
                 Answer::Poison(format!("database: {error}"))
             }
-            Err(error) => Answer::Unavailable(format!("database: {error}")),
+            Err(failure) => Answer::Unavailable(failure.to_string()),
         }
+    }
+}
+
+impl Sums {
+    fn add(&mut self, at: DateTime<Utc>, order: &OrderCreated) -> Result<(), MoneyError> {
+        let minute = self.minutes.entry(minute(at)).or_default();
+        minute.orders += 1;
+        minute.revenue = minute.revenue.checked_add(order.total)?;
+        for line in &order.items {
+            let quantity = i64::from(line.quantity);
+            let sale = self.sales.entry((day(at), line.product_id)).or_default();
+            sale.quantity += quantity;
+            sale.revenue = sale.revenue.checked_add(line.unit_price.checked_mul(quantity)?)?;
+        }
+        Ok(())
     }
 }
 
@@ -62,24 +105,6 @@ pub(crate) fn minute(at: DateTime<Utc>) -> DateTime<Utc> {
 
 fn day(at: DateTime<Utc>) -> NaiveDate {
     at.date_naive()
-}
-
-/// One entry per product, ascending: rows are touched in this order by everybody, so that two orders never wait for each other.
-fn sales(order: &OrderCreated) -> Result<Vec<Sale>, MoneyError> {
-    let mut sales: Vec<Sale> = Vec::with_capacity(order.items.len());
-    for line in &order.items {
-        let (quantity, revenue) =
-            (i64::from(line.quantity), line.unit_price.checked_mul(i64::from(line.quantity))?);
-        match sales.iter_mut().find(|sale| sale.product_id == line.product_id) {
-            Some(sale) => {
-                sale.quantity += quantity;
-                sale.revenue = sale.revenue.checked_add(revenue)?;
-            }
-            None => sales.push(Sale { product_id: line.product_id, quantity, revenue }),
-        }
-    }
-    sales.sort_unstable_by_key(|sale| sale.product_id);
-    Ok(sales)
 }
 
 #[cfg(test)]
@@ -97,25 +122,38 @@ mod tests {
     }
 
     #[test]
-    fn lines_are_summed_per_product_in_ascending_order() {
-        let line = |product_id, quantity, cents| OrderLine {
-            product_id,
-            quantity,
-            unit_price: Money::from_cents(cents).unwrap(),
-        };
-        let order = OrderCreated {
+    fn orders_add_up_per_minute_and_lines_per_product_and_day() {
+        let money = |cents| Money::from_cents(cents).unwrap();
+        let line = |product_id, quantity, cents| OrderLine { product_id, quantity, unit_price: money(cents) };
+        let order = |items, cents| OrderCreated {
             order_id: Uuid::nil(),
             user_id: 1,
             email: String::new(),
             phone: String::new(),
-            items: vec![line(9, 1, 100), line(2, 3, 50), line(9, 2, 100)],
-            total: Money::from_cents(450).unwrap(),
+            items,
+            total: money(cents),
         };
-        let sale = |product_id, quantity, cents| Sale {
-            product_id,
-            quantity,
-            revenue: Money::from_cents(cents).unwrap(),
-        };
-        assert_eq!(sales(&order).unwrap(), [sale(2, 3, 150), sale(9, 3, 300)]);
+        let at = |time: &str| time.parse::<DateTime<Utc>>().unwrap();
+        let mut sums = Sums::default();
+        sums.add(
+            at("2026-01-02T23:59:10Z"),
+            &order(vec![line(9, 1, 100), line(2, 3, 50), line(9, 2, 100)], 450),
+        )
+        .unwrap();
+        sums.add(at("2026-01-02T23:59:50Z"), &order(vec![line(2, 1, 50)], 50)).unwrap();
+        sums.add(at("2026-01-03T00:00:00Z"), &order(vec![line(2, 1, 50)], 50)).unwrap();
+
+        let minutes: Vec<_> =
+            sums.minutes.into_values().map(|minute| (minute.orders, minute.revenue)).collect();
+        assert_eq!(minutes, [(2, money(500)), (1, money(50))]);
+        let sales: Vec<_> = sums
+            .sales
+            .into_iter()
+            .map(|((day, product), sale)| (day.to_string(), product, sale.quantity, sale.revenue))
+            .collect();
+        let (friday, saturday) = ("2026-01-02".to_owned(), "2026-01-03".to_owned());
+        let expected =
+            [(friday.clone(), 2, 4, money(200)), (friday, 9, 3, money(300)), (saturday, 2, 1, money(50))];
+        assert_eq!(sales, expected);
     }
 }

@@ -32,6 +32,8 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: CancellationTo
     let mut settings =
         ConsumerSettings::new(config.kafka, config.retry, topics::ANALYTICS_GROUP, topics::ORDER_EVENTS);
     settings.continue_trace = telemetry::continue_trace;
+    settings.guard = config.guard;
+    settings.batch_records = config.batch.into();
 
     let routes = http::harden(queries::routes(pool.clone()).merge(health.routes()), Limits::default());
     let mut supervisor = Supervisor::new(shutdown.clone());
@@ -42,19 +44,21 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: CancellationTo
             () = shutdown.cancelled() => return Ok(()),
         }
         health.set_ready(true);
-        Ok(consumer::run(settings, decode_order_created, Analytics::new(pool), status, shutdown).await?)
+        Ok(consumer::run_batches(settings, decode_order_created, Analytics::new(pool), status, shutdown)
+            .await?)
     });
     supervisor.run().await
 }
 
 fn health(pool: &sqlx::PgPool, status: &ConsumerStatus) -> Health {
-    let (pool, joined, live) = (pool.clone(), status.clone(), status.clone());
+    let (pool, joined, flow, live) = (pool.clone(), status.clone(), status.clone(), status.clone());
     Health::builder("analytics-consumer")
         .required("postgres", move || {
             let pool = pool.clone();
             async move { persistence::pool::ping(&pool).await.map_err(|error| error.to_string()) }
         })
         .required("consumer group", move || std::future::ready(joined.ready()))
+        .optional("intake", move || std::future::ready(flow.flowing()))
         .live("consumer", move || live.is_live())
         .not_ready_yet()
         .build()

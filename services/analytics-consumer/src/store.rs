@@ -1,44 +1,49 @@
 //! SQL of the analytics.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, NaiveDate, Utc};
-use contracts::Money;
 use sqlx::{PgConnection, PgPool};
 
-use crate::handler::Sale;
+use crate::handler;
 
-/// Counts one order and its revenue.
-pub(crate) async fn add_order(
+/// Counts orders and their revenue. The rows are touched in the order of the minutes.
+pub(crate) async fn add_orders(
     transaction: &mut PgConnection,
-    minute: DateTime<Utc>,
-    revenue: Money,
+    sums: &BTreeMap<DateTime<Utc>, handler::Minute>,
 ) -> Result<(), sqlx::Error> {
+    let minutes: Vec<DateTime<Utc>> = sums.keys().copied().collect();
+    let orders: Vec<i64> = sums.values().map(|minute| minute.orders).collect();
+    let revenues: Vec<i64> = sums.values().map(|minute| minute.revenue.cents()).collect();
     sqlx::query!(
-        "INSERT INTO orders_per_minute AS m (minute, orders, revenue_cents) VALUES ($1, 1, $2)
+        "INSERT INTO orders_per_minute AS m (minute, orders, revenue_cents)
+         SELECT * FROM unnest($1::timestamptz[], $2::bigint[], $3::bigint[]) AS added (minute, orders, revenue_cents) ORDER BY minute
          ON CONFLICT (minute) DO UPDATE
-         SET orders = m.orders + 1, revenue_cents = m.revenue_cents + excluded.revenue_cents",
-        minute,
-        revenue.cents()
+         SET orders = m.orders + excluded.orders, revenue_cents = m.revenue_cents + excluded.revenue_cents",
+        &minutes,
+        &orders,
+        &revenues
     )
     .execute(transaction)
     .await?;
     Ok(())
 }
 
-/// Adds the sales of one order. The rows are touched in the order given.
+/// Adds sales. The rows are touched in the order of day and product.
 pub(crate) async fn add_sales(
     transaction: &mut PgConnection,
-    day: NaiveDate,
-    sales: &[Sale],
+    sums: &BTreeMap<(NaiveDate, i32), handler::Sale>,
 ) -> Result<(), sqlx::Error> {
-    let products: Vec<i32> = sales.iter().map(|sale| sale.product_id).collect();
-    let quantities: Vec<i64> = sales.iter().map(|sale| sale.quantity).collect();
-    let revenues: Vec<i64> = sales.iter().map(|sale| sale.revenue.cents()).collect();
+    let (days, products): (Vec<NaiveDate>, Vec<i32>) = sums.keys().copied().unzip();
+    let quantities: Vec<i64> = sums.values().map(|sale| sale.quantity).collect();
+    let revenues: Vec<i64> = sums.values().map(|sale| sale.revenue.cents()).collect();
     sqlx::query!(
         "INSERT INTO product_sales AS s (day, product_id, quantity, revenue_cents)
-         SELECT $1, sale.* FROM unnest($2::integer[], $3::bigint[], $4::bigint[]) AS sale (product_id, quantity, revenue_cents)
+         SELECT * FROM unnest($1::date[], $2::integer[], $3::bigint[], $4::bigint[]) AS sale (day, product_id, quantity, revenue_cents)
+         ORDER BY day, product_id
          ON CONFLICT (day, product_id) DO UPDATE
          SET quantity = s.quantity + excluded.quantity, revenue_cents = s.revenue_cents + excluded.revenue_cents",
-        day,
+        &days,
         &products,
         &quantities,
         &revenues

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Parser;
 use contracts::topics;
 use lettre::message::Mailbox;
-use messaging::{KafkaSettings, RetrySettings};
+use messaging::{GuardSettings, KafkaSettings, RetrySettings};
 use service_runtime::settings;
 
 use crate::server::SmtpServer;
@@ -49,6 +49,10 @@ pub struct Config {
     )]
     pub from: Mailbox,
 
+    /// E-mails on their way at a time: a number from 1 to 2000. The provider's latency times the wanted rate: 256 at 200 ms are 1280 a second
+    #[arg(long, env = "EMAIL_IN_FLIGHT", default_value_t = 256, value_parser = clap::value_parser!(u16).range(1..=2000))]
+    pub in_flight: u16,
+
     #[command(flatten)]
     #[expect(missing_docs, reason = "clap would take it as the description of the whole program")]
     pub kafka: KafkaSettings,
@@ -56,6 +60,10 @@ pub struct Config {
     #[command(flatten)]
     #[expect(missing_docs, reason = "clap would take it as the description of the whole program")]
     pub retry: RetrySettings,
+
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "clap would take it as the description of the whole program")]
+    pub guard: GuardSettings,
 
     /// Where orders come from. Not to be set from outside: this and the group are part of the system's design, and only a test
     /// has reason for others.

@@ -30,19 +30,21 @@ pub use server::{BadSmtpUrl, SmtpServer};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/email");
 
-/// One connection for each partition that may be handled at a time would be 12; a mail takes far longer than its rows.
-const DATABASE_CONNECTIONS: u32 = 6;
+/// A delivery holds a connection for a moment before and after its call of the provider, and none meanwhile.
+const DATABASE_CONNECTIONS: u32 = 8;
 
 /// Consumes order events until `shutdown`; `listener` is for the health routes.
 pub async fn run(config: Config, listener: TcpListener, shutdown: CancellationToken) -> anyhow::Result<()> {
     let pool = pool::connect_lazy(&config.database_url, DATABASE_CONNECTIONS, "email-consumer")
         .context("EMAIL_DATABASE_URL")?;
-    let mailer = Arc::new(Mailer::new(config.smtp, config.smtp_timeout));
+    let mailer = Arc::new(Mailer::new(config.smtp, config.smtp_timeout).keeping(config.in_flight.into()));
     let status = ConsumerStatus::default();
     let health = health(&pool, &status, &mailer);
 
     let mut settings = ConsumerSettings::new(config.kafka, config.retry, config.group, config.topic);
     settings.continue_trace = telemetry::continue_trace;
+    settings.guard = config.guard;
+    settings.in_flight = config.in_flight.into();
     let handler = Confirmations::new(pool.clone(), mailer, config.from);
 
     let mut supervisor = Supervisor::new(shutdown.clone());
@@ -62,7 +64,8 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: CancellationTo
 
 /// The provider is no part of readiness: while it is away there is nothing better to do than to wait for it.
 fn health(pool: &PgPool, status: &ConsumerStatus, mailer: &Arc<Mailer>) -> Health {
-    let (pool, kafka, live, mailer) = (pool.clone(), status.clone(), status.clone(), Arc::clone(mailer));
+    let (pool, kafka, live, flow) = (pool.clone(), status.clone(), status.clone(), status.clone());
+    let mailer = Arc::clone(mailer);
     Health::builder("email-consumer")
         .required("postgres", move || {
             let pool = pool.clone();
@@ -70,6 +73,7 @@ fn health(pool: &PgPool, status: &ConsumerStatus, mailer: &Arc<Mailer>) -> Healt
         })
         .required("kafka", move || std::future::ready(kafka.ready()))
         .optional("smtp", move || std::future::ready(mailer.state()))
+        .optional("intake", move || std::future::ready(flow.flowing()))
         .live("consumer", move || live.is_live())
         .not_ready_yet()
         .build()

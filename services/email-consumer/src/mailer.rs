@@ -15,7 +15,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::server::SmtpServer;
 
-/// As many as there are partitions to send for at a time, and some.
+/// Idle connections that are kept, unless the caller says otherwise.
 const KEPT: usize = 16;
 /// After this the server may have closed the connection: asked before it is used.
 const TRUSTED_IDLE: Duration = Duration::from_secs(1);
@@ -49,6 +49,7 @@ pub struct Mailer {
     /// For a session to open, and for a mail to be answered.
     timeout: Duration,
     idle: Mutex<Vec<Idle>>,
+    kept: usize,
     /// Why the last mail found no provider, until one does.
     trouble: Mutex<Option<String>>,
 }
@@ -61,7 +62,12 @@ struct Idle {
 impl Mailer {
     /// Does not connect yet.
     pub fn new(server: SmtpServer, timeout: Duration) -> Self {
-        Self { server, timeout, idle: Mutex::default(), trouble: Mutex::default() }
+        Self { server, timeout, idle: Mutex::default(), kept: KEPT, trouble: Mutex::default() }
+    }
+
+    /// Keeps up to `connections` idle connections: as many as mails are sent at a time, or most of them pay for a new one.
+    pub fn keeping(self, connections: usize) -> Self {
+        Self { kept: connections, ..self }
     }
 
     /// Whether the provider could be reached when it was needed last.
@@ -115,7 +121,7 @@ impl Mailer {
 
     fn keep(&self, connection: AsyncSmtpConnection) {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        if idle.len() < KEPT {
+        if idle.len() < self.kept {
             idle.push(Idle { connection, since: Instant::now() });
         }
     }

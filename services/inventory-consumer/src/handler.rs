@@ -1,15 +1,16 @@
-//! What an order does to the stock.
+//! What orders do to the stock.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use contracts::{Envelope, OrderCreated};
-use messaging::consumer::{Answer, Delivery, Handler};
+use messaging::consumer::{Answer, BatchHandler, Delivered};
 use persistence::{errors, inbox};
 use sqlx::PgPool;
+use uuid::Uuid;
 
 use crate::store;
 
-/// Takes the lines of an order off the stock, once per event.
+/// Takes the lines of orders off the stock, once per event; a batch of them in one transaction.
 pub struct Inventory {
     pool: PgPool,
 }
@@ -35,6 +36,7 @@ impl Outcome {
 /// One product of an order with its decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Reservation {
+    pub(crate) order_id: Uuid,
     pub(crate) product_id: i32,
     pub(crate) quantity: i32,
     pub(crate) outcome: Outcome,
@@ -46,23 +48,29 @@ impl Inventory {
         Self { pool }
     }
 
-    async fn apply(&self, event: &Envelope<OrderCreated>) -> Result<(), sqlx::Error> {
+    async fn apply(&self, batch: &[Delivered<Envelope<OrderCreated>>]) -> Result<(), sqlx::Error> {
+        let events: Vec<_> = batch.iter().map(|one| (one.event.id, one.event.occurred_at)).collect();
         let mut transaction = self.pool.begin().await?;
-        if inbox::first_delivery(&mut transaction, event.id, event.occurred_at).await? {
-            let wanted = wanted(&event.data);
-            let stock =
-                store::lock_stock(&mut transaction, &wanted.keys().copied().collect::<Vec<_>>()).await?;
-            store::record(&mut transaction, event.data.order_id, &decide(&wanted, &stock)).await?;
+        let first = inbox::first_deliveries(&mut transaction, &events).await?;
+        let orders: Vec<Wanted> = batch
+            .iter()
+            .zip(first)
+            .filter(|(_, first)| *first)
+            .map(|(one, _)| Wanted::by(&one.event.data))
+            .collect();
+        if !orders.is_empty() {
+            let mut stock = store::lock_stock(&mut transaction, &products(&orders)).await?;
+            store::record(&mut transaction, &decide(&orders, &mut stock)).await?;
         }
         transaction.commit().await
     }
 }
 
-impl Handler for Inventory {
+impl BatchHandler for Inventory {
     type Event = Envelope<OrderCreated>;
 
-    async fn handle(&self, event: &Self::Event, _: &Delivery) -> Answer {
-        match self.apply(event).await {
+    async fn handle_batch(&self, batch: &[Delivered<Self::Event>]) -> Answer {
+        match self.apply(batch).await {
             Ok(()) => Answer::Ok,
             Err(error) if errors::is_fault_of_the_data(&error) => {
                 Answer::Poison(format!("database: {error}"))
@@ -72,26 +80,59 @@ impl Handler for Inventory {
     }
 }
 
-/// Pieces per product, ascending: rows are locked in this order by everybody, so that two orders never wait for each other.
-fn wanted(order: &OrderCreated) -> BTreeMap<i32, i32> {
-    let mut wanted = BTreeMap::new();
-    for line in &order.items {
-        let quantity: &mut i32 = wanted.entry(line.product_id).or_default();
-        *quantity = quantity.saturating_add(line.quantity);
-    }
-    wanted
+/// What an order wants.
+#[derive(Clone, Debug)]
+struct Wanted {
+    order_id: Uuid,
+    /// Pieces per product.
+    pieces: BTreeMap<i32, i32>,
 }
 
-/// Each line stands for itself: what is there is reserved, what is not is recorded as insufficient.
-fn decide(wanted: &BTreeMap<i32, i32>, stock: &BTreeMap<i32, i32>) -> Vec<Reservation> {
-    wanted
-        .iter()
-        .map(|(&product_id, &quantity)| {
-            let on_hand = stock.get(&product_id).copied().unwrap_or(0);
-            let outcome = if on_hand >= quantity { Outcome::Reserved } else { Outcome::Insufficient };
-            Reservation { product_id, quantity, outcome }
-        })
-        .collect()
+impl Wanted {
+    fn by(order: &OrderCreated) -> Self {
+        let mut pieces = BTreeMap::new();
+        for line in &order.items {
+            let quantity: &mut i32 = pieces.entry(line.product_id).or_default();
+            *quantity = quantity.saturating_add(line.quantity);
+        }
+        Self { order_id: order.order_id, pieces }
+    }
+}
+
+/// All products of the orders, ascending: rows are locked in this order by everybody, so that two batches never wait for each other.
+fn products(orders: &[Wanted]) -> Vec<i32> {
+    let products: BTreeSet<i32> = orders.iter().flat_map(|order| order.pieces.keys().copied()).collect();
+    products.into_iter().collect()
+}
+
+/// Order after order, as if each came alone; `stock` is what is left for the next. Each line stands for itself: what is there is reserved,
+/// what is not is recorded as insufficient.
+fn decide(orders: &[Wanted], stock: &mut BTreeMap<i32, i32>) -> Vec<Reservation> {
+    let mut decided = Vec::new();
+    for order in orders {
+        for (&product_id, &quantity) in &order.pieces {
+            let outcome = match stock.get_mut(&product_id) {
+                Some(on_hand) if *on_hand >= quantity => {
+                    *on_hand -= quantity;
+                    Outcome::Reserved
+                }
+                _ => Outcome::Insufficient,
+            };
+            decided.push(Reservation { order_id: order.order_id, product_id, quantity, outcome });
+        }
+    }
+    decided
+}
+
+/// Pieces to take off the stock, per product.
+pub(crate) fn taken(decided: &[Reservation]) -> BTreeMap<i32, i32> {
+    let mut taken = BTreeMap::new();
+    for line in decided.iter().filter(|line| line.outcome == Outcome::Reserved) {
+        // Never more than was on hand, so it fits.
+        let sum: &mut i32 = taken.entry(line.product_id).or_default();
+        *sum = sum.saturating_add(line.quantity);
+    }
+    taken
 }
 
 #[cfg(test)]
@@ -100,30 +141,78 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn a_product_that_the_stock_does_not_know_is_insufficient() {
-        let decided = decide(&BTreeMap::from([(7, 1)]), &BTreeMap::new());
-        assert_eq!(decided, [Reservation { product_id: 7, quantity: 1, outcome: Outcome::Insufficient }]);
+    type Stock = BTreeMap<i32, i32>;
+
+    fn wanted(pieces: Stock) -> Wanted {
+        Wanted { order_id: Uuid::nil(), pieces }
+    }
+
+    fn outcomes(pieces: &[(i32, i32)], stock: &[(i32, i32)]) -> Vec<Outcome> {
+        let order = wanted(pieces.iter().copied().collect());
+        let mut stock = stock.iter().copied().collect();
+        decide(&[order], &mut stock).iter().map(|line| line.outcome).collect()
     }
 
     #[test]
-    fn the_last_piece_can_be_reserved() {
-        let decided = decide(&BTreeMap::from([(7, 3)]), &BTreeMap::from([(7, 3)]));
-        assert_eq!(decided[0].outcome, Outcome::Reserved);
+    fn a_product_that_the_stock_does_not_know_is_insufficient() {
+        assert_eq!(outcomes(&[(7, 1)], &[]), [Outcome::Insufficient]);
+    }
+
+    #[test]
+    fn the_last_piece_can_be_reserved_and_then_there_is_none() {
+        assert_eq!(outcomes(&[(7, 3)], &[(7, 3)]), [Outcome::Reserved]);
+        let orders = [wanted(Stock::from([(7, 3)])), wanted(Stock::from([(7, 1)]))];
+        let decided = decide(&orders, &mut Stock::from([(7, 3)]));
+        assert_eq!([decided[0].outcome, decided[1].outcome], [Outcome::Reserved, Outcome::Insufficient]);
+    }
+
+    #[test]
+    fn a_line_that_is_too_large_takes_nothing_from_a_smaller_one_after_it() {
+        let orders = [wanted(Stock::from([(7, 9)])), wanted(Stock::from([(7, 2)]))];
+        let decided = decide(&orders, &mut Stock::from([(7, 3)]));
+        assert_eq!([decided[0].outcome, decided[1].outcome], [Outcome::Insufficient, Outcome::Reserved]);
+    }
+
+    /// What one order alone does, in the plainest words.
+    fn alone(order: &Wanted, stock: &mut Stock) -> Vec<Reservation> {
+        let before = stock.clone();
+        order
+            .pieces
+            .iter()
+            .map(|(&product_id, &quantity)| {
+                let enough = before.get(&product_id).is_some_and(|on_hand| *on_hand >= quantity);
+                if enough {
+                    stock.insert(product_id, before[&product_id] - quantity);
+                }
+                let outcome = if enough { Outcome::Reserved } else { Outcome::Insufficient };
+                Reservation { order_id: order.order_id, product_id, quantity, outcome }
+            })
+            .collect()
     }
 
     proptest! {
         #[test]
-        fn no_decision_takes_more_than_is_there_and_none_refuses_what_is(
-            wanted in proptest::collection::btree_map(1..20i32, 1..1000i32, 1..10),
-            stock in proptest::collection::btree_map(1..20i32, 0..1000i32, 0..20),
+        fn however_orders_are_cut_into_batches_the_outcome_is_that_of_one_by_one(
+            orders in proptest::collection::vec(
+                proptest::collection::btree_map(1..6i32, 1..60i32, 1..5).prop_map(wanted), 1..30),
+            stock in proptest::collection::btree_map(1..6i32, 0..300i32, 0..6),
+            size in 1..12usize,
         ) {
-            let decided = decide(&wanted, &stock);
-            prop_assert_eq!(decided.len(), wanted.len());
-            for line in decided {
-                let on_hand = stock.get(&line.product_id).copied().unwrap_or(0);
-                prop_assert_eq!(line.outcome == Outcome::Reserved, on_hand >= line.quantity);
+            let mut one_by_one = stock.clone();
+            let expected: Vec<_> = orders.iter().flat_map(|order| alone(order, &mut one_by_one)).collect();
+
+            let (mut in_batches, mut decided) = (stock, Vec::new());
+            for batch in orders.chunks(size) {
+                // What the database hands out and takes back.
+                let lines = decide(batch, &mut in_batches.clone());
+                for (product, pieces) in taken(&lines) {
+                    *in_batches.get_mut(&product).unwrap() -= pieces;
+                }
+                decided.extend(lines);
             }
+            prop_assert_eq!(decided, expected);
+            prop_assert_eq!(&in_batches, &one_by_one);
+            prop_assert!(in_batches.values().all(|on_hand| *on_hand >= 0));
         }
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
-use crate::handler::{Outcome, Reservation};
+use crate::handler::{Reservation, taken};
 
 /// What is on hand of each product, locked until the transaction ends, in the order of the ids.
 pub(crate) async fn lock_stock(
@@ -21,29 +21,27 @@ pub(crate) async fn lock_stock(
     Ok(rows.into_iter().map(|row| (row.product_id, row.on_hand)).collect())
 }
 
-/// Writes the decisions down and takes what was reserved off the stock.
-pub(crate) async fn record(
-    transaction: &mut PgConnection,
-    order_id: Uuid,
-    lines: &[Reservation],
-) -> Result<(), sqlx::Error> {
+/// Writes the decisions down and takes what was reserved off the stock, whose rows the transaction has locked.
+pub(crate) async fn record(transaction: &mut PgConnection, lines: &[Reservation]) -> Result<(), sqlx::Error> {
+    let orders: Vec<Uuid> = lines.iter().map(|line| line.order_id).collect();
     let products: Vec<i32> = lines.iter().map(|line| line.product_id).collect();
     let quantities: Vec<i32> = lines.iter().map(|line| line.quantity).collect();
     let outcomes: Vec<String> = lines.iter().map(|line| line.outcome.name().to_owned()).collect();
+    let (taken, pieces): (Vec<i32>, Vec<i32>) = taken(lines).into_iter().unzip();
     sqlx::query!(
         "WITH decided AS (
              INSERT INTO reservations (order_id, product_id, quantity, outcome)
-             SELECT $1, line.* FROM unnest($2::integer[], $3::integer[], $4::text[]) AS line (product_id, quantity, outcome)
-             RETURNING product_id, quantity, outcome
+             SELECT * FROM unnest($1::uuid[], $2::integer[], $3::integer[], $4::text[])
          )
-         UPDATE stock SET on_hand = on_hand - decided.quantity
-         FROM decided
-         WHERE stock.product_id = decided.product_id AND decided.outcome = $5",
-        order_id,
+         UPDATE stock SET on_hand = on_hand - taken.pieces
+         FROM unnest($5::integer[], $6::integer[]) AS taken (product_id, pieces)
+         WHERE stock.product_id = taken.product_id",
+        &orders,
         &products,
         &quantities,
         &outcomes,
-        Outcome::Reserved.name()
+        &taken,
+        &pieces
     )
     .execute(transaction)
     .await?;

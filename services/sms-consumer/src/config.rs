@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use contracts::topics;
-use messaging::{KafkaSettings, RetrySettings};
+use messaging::{GuardSettings, KafkaSettings, RetrySettings};
 use reqwest::Url;
 use secrecy::SecretString;
 use service_runtime::settings;
@@ -48,6 +48,10 @@ pub struct Config {
     #[arg(long, env = "SMS_TIMEOUT", default_value = "10s", value_parser = settings::duration)]
     pub gateway_timeout: Duration,
 
+    /// Text messages on their way at a time: a number from 1 to 2000. The provider's latency times the wanted rate: 256 at 300 ms are 850 a second
+    #[arg(long, env = "SMS_IN_FLIGHT", default_value_t = 256, value_parser = clap::value_parser!(u16).range(1..=2000))]
+    pub in_flight: u16,
+
     #[command(flatten)]
     #[expect(missing_docs, reason = "clap would take it as the description of the whole program")]
     pub kafka: KafkaSettings,
@@ -55,6 +59,10 @@ pub struct Config {
     #[command(flatten)]
     #[expect(missing_docs, reason = "clap would take it as the description of the whole program")]
     pub retry: RetrySettings,
+
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "clap would take it as the description of the whole program")]
+    pub guard: GuardSettings,
 
     /// Where orders come from. Not to be set from outside: this and the group are part of the system's design, and only a test
     /// has reason for others.

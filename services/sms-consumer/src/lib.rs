@@ -26,8 +26,8 @@ pub use handler::Confirmations;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/sms");
 
-/// One connection for each partition that may be handled at a time would be 12; a message takes far longer than its rows.
-const DATABASE_CONNECTIONS: u32 = 6;
+/// A delivery holds a connection for a moment before and after its call of the provider, and none meanwhile.
+const DATABASE_CONNECTIONS: u32 = 8;
 
 /// Consumes order events until `shutdown`; `listener` is for the health routes.
 pub async fn run(config: Config, listener: TcpListener, shutdown: CancellationToken) -> anyhow::Result<()> {
@@ -40,6 +40,8 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: CancellationTo
 
     let mut settings = ConsumerSettings::new(config.kafka, config.retry, config.group, config.topic);
     settings.continue_trace = telemetry::continue_trace;
+    settings.guard = config.guard;
+    settings.in_flight = config.in_flight.into();
     let handler = Confirmations::new(pool.clone(), gateway);
 
     let mut supervisor = Supervisor::new(shutdown.clone());
@@ -59,7 +61,8 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: CancellationTo
 
 /// The gateway is no part of readiness: while it is away there is nothing better to do than to wait for it.
 fn health(pool: &PgPool, status: &ConsumerStatus, gateway: &Arc<Gateway>) -> Health {
-    let (pool, kafka, live, gateway) = (pool.clone(), status.clone(), status.clone(), Arc::clone(gateway));
+    let (pool, kafka, live, flow) = (pool.clone(), status.clone(), status.clone(), status.clone());
+    let gateway = Arc::clone(gateway);
     Health::builder("sms-consumer")
         .required("postgres", move || {
             let pool = pool.clone();
@@ -67,6 +70,7 @@ fn health(pool: &PgPool, status: &ConsumerStatus, gateway: &Arc<Gateway>) -> Hea
         })
         .required("kafka", move || std::future::ready(kafka.ready()))
         .optional("gateway", move || std::future::ready(gateway.state()))
+        .optional("intake", move || std::future::ready(flow.flowing()))
         .live("consumer", move || live.is_live())
         .not_ready_yet()
         .build()

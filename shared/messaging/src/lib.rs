@@ -10,5 +10,5 @@ mod topics;
 
 pub use partitioner::partition_of;
 pub use producer::{OutgoingRecord, Producer, PublishError};
-pub use settings::{KafkaSettings, RetrySettings};
+pub use settings::{GuardSettings, KafkaSettings, RetrySettings};
 pub use topics::{TopicSpec, TopicsError, ensure_topics};

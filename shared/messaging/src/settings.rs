@@ -34,6 +34,25 @@ impl RetrySettings {
     }
 }
 
+/// When a consumer stops to trust what it sees.
+#[derive(Clone, Debug, clap::Args)]
+pub struct GuardSettings {
+    /// Dead letters a minute beyond which a consumer pauses until an operator resumes it: a number from 1 to 1000000. Records that cannot be
+    /// read do not count. Lower notices a broken handler after less damage
+    #[arg(long, env = "DEAD_LETTERS_PER_MINUTE", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub dead_letters_per_minute: u32,
+    /// A handler that works on one message, or one batch, for longer is stuck, and liveness fails: a duration like 60s. Above every
+    /// time-out that the handler has
+    #[arg(long, env = "HANDLER_STUCK_AFTER", default_value = "60s", value_parser = duration)]
+    pub stuck_after: Duration,
+}
+
+impl Default for GuardSettings {
+    fn default() -> Self {
+        Self { dead_letters_per_minute: 100, stuck_after: Duration::from_secs(60) }
+    }
+}
+
 fn brokers(text: &str) -> Result<String, String> {
     let sound = text.split(',').all(|broker| {
         broker

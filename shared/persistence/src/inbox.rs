@@ -1,5 +1,7 @@
 //! Which events a consumer has applied.
 
+use std::collections::HashSet;
+
 use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
@@ -19,6 +21,27 @@ pub async fn first_delivery(
     .execute(transaction)
     .await?;
     Ok(inserted.rows_affected() == 1)
+}
+
+/// The batch form of [`first_delivery`]: for each event whether it is its first delivery, an event that stands in the batch twice being
+/// first where it stands first. The rows are touched in the order of the ids, so that two batches never wait for each other in a circle.
+pub async fn first_deliveries(
+    transaction: &mut PgConnection,
+    events: &[(Uuid, DateTime<Utc>)],
+) -> Result<Vec<bool>, sqlx::Error> {
+    let (ids, times): (Vec<Uuid>, Vec<DateTime<Utc>>) = events.iter().copied().unzip();
+    let inserted = sqlx::query_scalar!(
+        "INSERT INTO inbox (event_id, occurred_at)
+         SELECT * FROM unnest($1::uuid[], $2::timestamptz[]) AS event (event_id, occurred_at) ORDER BY event_id
+         ON CONFLICT DO NOTHING
+         RETURNING event_id",
+        &ids,
+        &times
+    )
+    .fetch_all(transaction)
+    .await?;
+    let mut first: HashSet<Uuid> = inserted.into_iter().collect();
+    Ok(ids.iter().map(|id| first.remove(id)).collect())
 }
 
 /// Whether the effect of the event is committed. Saves an outside call; a `false` is only good as long as nobody else applies

@@ -7,7 +7,7 @@ use std::time::Duration;
 use analytics_consumer::{Analytics, Config};
 use chrono::Utc;
 use contracts::{Envelope, Money, ORDER_CREATED, OrderCreated, OrderLine};
-use messaging::consumer::{Answer, Delivery, Handler};
+use messaging::consumer::{Answer, BatchHandler, Delivered, Delivery};
 use serde_json::{Value, json};
 use sqlx::PgPool;
 use testkit::{Servers, TestDatabase, eventually};
@@ -34,8 +34,17 @@ fn order(lines: &[(i32, i32, i64)]) -> Envelope<OrderCreated> {
     Envelope::new(ORDER_CREATED, "/tests", order_id, 1, Utc::now(), data)
 }
 
-fn delivery() -> Delivery {
-    Delivery { topic: "order.events".to_owned(), partition: 0, offset: 0, attempt: 1, traceparent: None }
+/// The events as one batch.
+async fn apply(analytics: &Analytics, events: &[Envelope<OrderCreated>]) -> Answer {
+    let batch: Vec<_> = events
+        .iter()
+        .map(|event| {
+            let topic = "order.events".into();
+            let delivery = Delivery { topic, partition: 0, offset: 0, attempt: 1, traceparent: None };
+            Delivered { event: event.clone(), delivery }
+        })
+        .collect();
+    analytics.handle_batch(&batch).await
 }
 
 async fn totals(pool: &PgPool) -> (i64, i64) {
@@ -48,8 +57,9 @@ async fn totals(pool: &PgPool) -> (i64, i64) {
 #[tokio::test]
 async fn an_event_that_comes_many_times_at_once_is_counted_once() {
     let (_database, pool) = database().await;
-    let (analytics, event, delivery) = (Analytics::new(pool.clone()), order(&[(1, 2, 2999)]), delivery());
-    let answers = futures::future::join_all((0..8).map(|_| analytics.handle(&event, &delivery))).await;
+    let (analytics, event) = (Analytics::new(pool.clone()), order(&[(1, 2, 2999)]));
+    let twice = [event.clone(), event];
+    let answers = futures::future::join_all((0..8).map(|_| apply(&analytics, &twice))).await;
     assert!(answers.iter().all(|answer| *answer == Answer::Ok), "{answers:?}");
     assert_eq!(totals(&pool).await, (1, 5998));
 }
@@ -64,9 +74,7 @@ async fn orders_that_sell_the_same_products_in_opposite_order_add_up_without_dea
                 if n % 2 == 0 { order(&[(1, 1, 100), (2, 1, 10)]) } else { order(&[(2, 1, 10), (1, 1, 100)]) }
             })
             .collect();
-    let delivery = delivery();
-    let answers =
-        futures::future::join_all(events.iter().map(|event| analytics.handle(event, &delivery))).await;
+    let answers = futures::future::join_all(events.chunks(5).map(|batch| apply(&analytics, batch))).await;
     assert!(answers.iter().all(|answer| *answer == Answer::Ok), "{answers:?}");
     assert_eq!(totals(&pool).await, (100, 11_000));
 }
@@ -75,9 +83,8 @@ async fn orders_that_sell_the_same_products_in_opposite_order_add_up_without_dea
 async fn orders_revenue_and_top_products_are_answered_without_kafka_and_refusals_name_the_parameter() {
     let (database, pool) = database().await;
     let analytics = Analytics::new(pool);
-    for event in [order(&[(1, 2, 2999), (2, 5, 100)]), order(&[(2, 1, 100)])] {
-        assert_eq!(analytics.handle(&event, &delivery()).await, Answer::Ok);
-    }
+    let events = [order(&[(1, 2, 2999), (2, 5, 100)]), order(&[(2, 1, 100)])];
+    assert_eq!(apply(&analytics, &events).await, Answer::Ok);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let shutdown = CancellationToken::new();

@@ -28,7 +28,7 @@ fn handler(pool: &PgPool, server: SmtpServer) -> Confirmations {
 
 async fn handle(handler: &Confirmations, event: &Envelope<OrderCreated>) -> Answer {
     let delivery =
-        Delivery { topic: "order.events".to_owned(), partition: 0, offset: 0, attempt: 1, traceparent: None };
+        Delivery { topic: "order.events".into(), partition: 0, offset: 0, attempt: 1, traceparent: None };
     handler.handle(event, &delivery).await
 }
 

@@ -37,7 +37,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            connections: 256,
+            connections: 2_048,
             line: 1_000,
             message: 1 << 20,
             recipients: 100,

@@ -43,7 +43,7 @@ fn gateway(provider: &Provider) -> Gateway {
 
 pub(crate) async fn handle(handler: &Confirmations, event: &Envelope<OrderCreated>) -> Answer {
     let delivery =
-        Delivery { topic: "order.events".to_owned(), partition: 0, offset: 0, attempt: 1, traceparent: None };
+        Delivery { topic: "order.events".into(), partition: 0, offset: 0, attempt: 1, traceparent: None };
     handler.handle(event, &delivery).await
 }
 

@@ -1,15 +1,19 @@
 //! librdkafka's callbacks. They run on the polling thread, inside `poll`.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, Rebalance};
 use rdkafka::error::KafkaResult;
 use rdkafka::{ClientContext, TopicPartitionList};
 use tracing::{debug, info, warn};
 
-use super::partitions::Partitions;
+use super::desk::SharedDesk;
 use super::status::ConsumerStatus;
 
 pub(super) struct Context {
-    pub(super) partitions: Partitions,
+    pub(super) desk: SharedDesk,
+    /// Some offsets did not reach the broker.
+    pub(super) commit_failed: AtomicBool,
     pub(super) status: ConsumerStatus,
 }
 
@@ -20,15 +24,24 @@ impl ConsumerContext for Context {
     fn pre_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
         match rebalance {
             Rebalance::Revoke(list) => {
-                info!(partitions = list.count(), "partitions revoked");
-                if let Some(offsets) = self.partitions.give_up(Some(list))
+                // Thrown out of the group: the partitions belong to others already, who start at what was committed before.
+                let lost = consumer.assignment_lost();
+                info!(partitions = list.count(), lost, "partitions revoked");
+                if let Some(offsets) = self.desk.give_up(Some(list), lost)
+                    && !lost
                     && let Err(error) = consumer.commit(&offsets, CommitMode::Sync)
                 {
                     warn!(%error, "could not commit revoked partitions, their last records will be delivered again");
                 }
             }
-            Rebalance::Assign(list) => info!(partitions = list.count(), "partitions assigned"),
-            Rebalance::Error(error) => warn!(%error, "rebalance failed"),
+            Rebalance::Assign(list) => {
+                info!(partitions = list.count(), "partitions assigned");
+                self.desk.assign(list);
+            }
+            Rebalance::Error(error) => {
+                warn!(%error, "rebalance failed, all partitions are given up");
+                self.desk.give_up(None, true);
+            }
         }
     }
 
@@ -36,7 +49,7 @@ impl ConsumerContext for Context {
     fn commit_callback(&self, result: KafkaResult<()>, _: &TopicPartitionList) {
         if let Err(error) = result {
             debug!(%error, "commit failed, will be repeated");
-            self.partitions.commit_failed();
+            self.commit_failed.store(true, Ordering::Relaxed);
         }
     }
 

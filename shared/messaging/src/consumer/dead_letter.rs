@@ -1,6 +1,6 @@
 //! Records that will not be applied, kept with the reason.
 
-use super::delivery::Record;
+use super::job::Record;
 use crate::headers::{dead_letter, with};
 use crate::producer::OutgoingRecord;
 

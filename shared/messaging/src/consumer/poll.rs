@@ -1,6 +1,7 @@
 //! The thread that polls.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
@@ -11,19 +12,21 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use super::context::Context;
-use super::delivery::Record;
-use super::partitions::Partitions;
+use super::desk::SharedDesk;
+use super::job::Record;
 use super::status::ConsumerStatus;
 use super::{ConsumerError, ConsumerSettings};
 
-/// How long a paused partition or a shutdown may go unnoticed.
+/// How long a shutdown or an operator's word may go unnoticed.
 const POLL: Duration = Duration::from_millis(50);
+/// The same while a backoff may end or a paused partition may have room again.
+const POLL_SOON: Duration = Duration::from_millis(5);
 /// How much is delivered again after a crash. The inbox makes repeats cheap, commits are not.
 const COMMIT_EVERY: Duration = Duration::from_millis(500);
 
 pub(super) fn connect(
     settings: &ConsumerSettings,
-    partitions: Partitions,
+    desk: SharedDesk,
     status: ConsumerStatus,
 ) -> Result<BaseConsumer<Context>, ConsumerError> {
     let consumer: BaseConsumer<Context> = ClientConfig::new()
@@ -42,7 +45,7 @@ pub(super) fn connect(
         .set("reconnect.backoff.max.ms", "1000")
         .set("socket.timeout.ms", "10000")
         .set_log_level(RDKafkaLogLevel::Warning)
-        .create_with_context(Context { partitions, status })?;
+        .create_with_context(Context { desk, status, commit_failed: AtomicBool::new(false) })?;
     let topics: Vec<&str> = settings.topics.iter().map(String::as_str).collect();
     consumer.subscribe(&topics)?;
     Ok(consumer)
@@ -53,40 +56,42 @@ pub(super) fn run(
     status: &ConsumerStatus,
     shutdown: &CancellationToken,
 ) -> Result<(), ConsumerError> {
-    let partitions = &consumer.context().partitions;
-    let mut last_commit = Instant::now();
+    let Context { desk, commit_failed, .. } = consumer.context().as_ref();
+    let (mut last_commit, mut last_tick) = (Instant::now(), None::<Instant>);
+    let mut wait = POLL;
     let mut names = Names::default();
     while !shutdown.is_cancelled() {
-        status.polled();
-        if let Some(list) = partitions.take_resumable() {
-            consumer.resume(&list)?;
+        if last_tick.is_none_or(|last| last.elapsed() >= POLL_SOON) {
+            last_tick = Some(Instant::now());
+            status.polled();
+            wait = if desk.tick() { POLL_SOON } else { POLL };
+            if let Some(list) = desk.resumable() {
+                consumer.resume(&list)?;
+            }
         }
         if last_commit.elapsed() >= COMMIT_EVERY {
             last_commit = Instant::now();
-            if partitions.failed() {
-                return Err(ConsumerError::Thread("a partition's task ended early".to_owned()));
-            }
-            if let Some(offsets) = partitions.take_offsets()
+            if let Some(offsets) = desk.offsets(commit_failed.swap(false, Ordering::Relaxed))
                 && let Err(error) = consumer.commit(&offsets, CommitMode::Async)
             {
                 warn!(%error, "commit could not be sent, will be repeated");
-                partitions.commit_failed();
+                commit_failed.store(true, Ordering::Relaxed);
             }
         }
-        match consumer.poll(POLL) {
+        match consumer.poll(wait) {
             None => {}
             Some(Ok(message)) => {
-                let (topic, partition) = (names.shared(message.topic()), message.partition());
-                if partitions.push(record(topic, &message)) {
+                if desk.admit(record(names.shared(message.topic()), &message)) {
                     let mut list = rdkafka::TopicPartitionList::new();
-                    list.add_partition(message.topic(), partition);
+                    list.add_partition(message.topic(), message.partition());
                     consumer.pause(&list)?;
+                    wait = POLL_SOON;
                 }
             }
             Some(Err(error)) => check(error)?,
         }
     }
-    if let Some(offsets) = partitions.give_up(None)
+    if let Some(offsets) = desk.give_up(None, false)
         && let Err(error) = consumer.commit(&offsets, CommitMode::Sync)
     {
         warn!(%error, "last commit failed, the last records will be delivered again");

@@ -1,10 +1,10 @@
-//! What health checks and tests can see of a running consumer.
+//! What health checks, operators and tests can see of a running consumer, and what operators can tell it.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// A poll takes a fraction of a second; a thread that has not come round for this long is stuck.
+/// A poll takes a fraction of a second, giving partitions up some seconds; a thread that has not come round for this long is stuck.
 const STUCK_AFTER: Duration = Duration::from_secs(30);
 
 /// Shared view of one consumer. Cheap to clone.
@@ -14,17 +14,30 @@ pub struct ConsumerStatus(Arc<Shared>);
 #[derive(Debug, Default)]
 struct Shared {
     joined: AtomicBool,
-    last_poll: Mutex<Option<Instant>>,
     skipped: AtomicU64,
     dead_letters: AtomicU64,
-    waiting: AtomicU64,
+    probes: AtomicU64,
+    held: AtomicU64,
+    paused: AtomicBool,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    last_poll: Option<Instant>,
+    stuck: Option<Duration>,
+    away: Option<String>,
+    /// Why, while `Shared::paused` is set.
+    paused: Option<String>,
 }
 
 impl ConsumerStatus {
-    /// Whether the polling thread comes round. Looks at no dependency; true before the first poll.
+    /// Whether the consumer moves: its polling thread comes round, and no handler has been at one record, or one batch, for longer
+    /// than the settings allow. Records that wait, for a backoff, a dependency or an operator, are not stuck. Looks at no dependency;
+    /// true before the first poll.
     pub fn is_live(&self) -> bool {
-        let last = *self.0.last_poll.lock().unwrap_or_else(PoisonError::into_inner);
-        last.is_none_or(|last| last.elapsed() < STUCK_AFTER)
+        let state = self.state();
+        state.stuck.is_none() && state.last_poll.is_none_or(|last| last.elapsed() < STUCK_AFTER)
     }
 
     /// Whether the consumer has joined its group.
@@ -33,6 +46,16 @@ impl ConsumerStatus {
             Ok(())
         } else {
             Err("has not joined its consumer group yet".to_owned())
+        }
+    }
+
+    /// Whether records are handed to the handler; the error says what they wait for: an operator, or a dependency.
+    pub fn flowing(&self) -> Result<(), String> {
+        let state = self.state();
+        match (&state.paused, &state.away) {
+            (Some(reason), _) => Err(format!("paused: {reason}")),
+            (None, Some(reason)) => Err(format!("waiting for a dependency: {reason}")),
+            (None, None) => Ok(()),
         }
     }
 
@@ -46,9 +69,23 @@ impl ConsumerStatus {
         self.0.dead_letters.load(Ordering::Relaxed)
     }
 
-    /// Partitions that wait for a dependency right now.
-    pub fn waiting(&self) -> u64 {
-        self.0.waiting.load(Ordering::Relaxed)
+    /// Probes of the outage that goes on, or of the latest one.
+    pub fn probes(&self) -> u64 {
+        self.0.probes.load(Ordering::Relaxed)
+    }
+
+    /// Records in memory that are not finished: in the handler, queued, in backoff.
+    pub fn held(&self) -> u64 {
+        self.0.held.load(Ordering::Relaxed)
+    }
+
+    /// What an operator may tell this consumer.
+    pub fn control(&self) -> ConsumerControl {
+        ConsumerControl(self.clone())
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn joined(&self) {
@@ -56,7 +93,42 @@ impl ConsumerStatus {
     }
 
     pub(super) fn polled(&self) {
-        *self.0.last_poll.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        self.state().last_poll = Some(Instant::now());
+    }
+
+    /// How long the oldest handler has been running, if that is too long.
+    pub(super) fn stuck(&self, stuck: Option<Duration>) {
+        let mut state = self.state();
+        if let Some(running) = stuck
+            && state.stuck.is_none()
+        {
+            tracing::error!(seconds = running.as_secs(), "a handler is stuck");
+        }
+        state.stuck = stuck;
+    }
+
+    /// Whether a dependency is away. `true`: that is new, or known but worth another line.
+    pub(super) fn away(&self, away: Option<(&str, u32)>) -> bool {
+        let mut state = self.state();
+        if let Some((_, probes)) = away {
+            self.0.probes.store(probes.into(), Ordering::Relaxed);
+        }
+        let changed = away.is_some() || state.away.is_some();
+        state.away = away.map(|(reason, _)| reason.to_owned());
+        changed
+    }
+
+    pub(super) fn pause(&self, reason: String) {
+        self.state().paused = Some(reason);
+        self.0.paused.store(true, Ordering::SeqCst);
+    }
+
+    pub(super) fn is_paused(&self) -> bool {
+        self.0.paused.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn holds(&self, records: usize) {
+        self.0.held.store(records as u64, Ordering::Relaxed);
     }
 
     pub(super) fn skipped_one(&self) {
@@ -66,18 +138,22 @@ impl ConsumerStatus {
     pub(super) fn dead_lettered_one(&self) {
         self.0.dead_letters.fetch_add(1, Ordering::Relaxed);
     }
-
-    /// Counts as waiting until dropped.
-    pub(super) fn wait(&self) -> Waiting {
-        self.0.waiting.fetch_add(1, Ordering::Relaxed);
-        Waiting(self.clone())
-    }
 }
 
-pub(super) struct Waiting(ConsumerStatus);
+/// Stops and resumes one consumer. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct ConsumerControl(ConsumerStatus);
 
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        self.0.0.waiting.fetch_sub(1, Ordering::Relaxed);
+impl ConsumerControl {
+    /// Hands nothing more to the handler; what it has already may finish, and the partitions stay assigned. The reason shows
+    /// in [`ConsumerStatus::flowing`].
+    pub fn pause(&self, reason: impl Into<String>) {
+        self.0.pause(reason.into());
+    }
+
+    /// Goes on after [`Self::pause`], or after too many dead letters, which are counted from zero again.
+    pub fn resume(&self) {
+        self.0.0.paused.store(false, Ordering::SeqCst);
+        self.0.state().paused = None;
     }
 }

@@ -3,12 +3,14 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use messaging::consumer::{self, Answer, ConsumerSettings, ConsumerStatus, Delivery, Handler};
+use messaging::consumer::{
+    self, Answer, BatchHandler, ConsumerSettings, ConsumerStatus, Delivered, Delivery, Handler,
+};
 use messaging::{KafkaSettings, RetrySettings};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::{Header, Headers, Message, OwnedHeaders};
 use rdkafka::mocking::MockCluster;
-use rdkafka::producer::{DefaultProducerContext, FutureProducer, FutureRecord};
+use rdkafka::producer::{DefaultProducerContext, DeliveryFuture, FutureProducer, FutureRecord};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use testkit::eventually;
 use tokio::task::JoinHandle;
@@ -17,19 +19,21 @@ use tokio_util::sync::CancellationToken;
 pub(crate) const TRACEPARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 const PATIENCE: Duration = Duration::from_secs(60);
 
+pub(crate) type Log = Arc<Mutex<Vec<String>>>;
+
 pub(crate) struct Fixture {
     _cluster: MockCluster<'static, DefaultProducerContext>,
     brokers: String,
     pub(crate) topic: String,
     pub(crate) group: &'static str,
     producer: FutureProducer,
-    handled: Arc<Mutex<Vec<String>>>,
+    handled: Log,
 }
 
 struct Recording<F> {
     decide: F,
     pace: Option<Duration>,
-    handled: Arc<Mutex<Vec<String>>>,
+    handled: Log,
 }
 
 impl<F: Fn(&str, &Delivery) -> Answer + Send + Sync + 'static> Handler for Recording<F> {
@@ -45,6 +49,24 @@ impl<F: Fn(&str, &Delivery) -> Answer + Send + Sync + 'static> Handler for Recor
     }
 }
 
+struct RecordingBatches<F> {
+    decide: F,
+    handled: Log,
+}
+
+impl<F: Fn(&[&str]) -> Answer + Send + Sync + 'static> BatchHandler for RecordingBatches<F> {
+    type Event = String;
+
+    async fn handle_batch(&self, batch: &[Delivered<String>]) -> Answer {
+        let events: Vec<&str> = batch.iter().map(|one| one.event.as_str()).collect();
+        let answer = (self.decide)(&events);
+        if answer == Answer::Ok {
+            self.handled.lock().unwrap().extend(events.iter().map(ToString::to_string));
+        }
+        answer
+    }
+}
+
 fn decode(payload: &[u8]) -> Result<Option<String>, &'static str> {
     match std::str::from_utf8(payload).unwrap_or("garbage") {
         "garbage" => Err("not an event"),
@@ -55,7 +77,7 @@ fn decode(payload: &[u8]) -> Result<Option<String>, &'static str> {
 
 pub(crate) struct Running {
     pub(crate) status: ConsumerStatus,
-    handled: Arc<Mutex<Vec<String>>>,
+    handled: Log,
     shutdown: CancellationToken,
     task: JoinHandle<Result<(), consumer::ConsumerError>>,
 }
@@ -71,6 +93,13 @@ impl Running {
 
     pub(crate) async fn until_handled(&self, count: usize) {
         self.until(|handled| handled.len() >= count).await;
+    }
+
+    pub(crate) async fn eventually(&self, what: &str, condition: impl Fn(&ConsumerStatus) -> bool) {
+        eventually(PATIENCE, what, async || {
+            if condition(&self.status) { Ok(()) } else { Err(format!("{:?}", self.status)) }
+        })
+        .await;
     }
 
     pub(crate) async fn stop(self) {
@@ -90,16 +119,36 @@ impl Fixture {
         Self { _cluster: cluster, brokers, topic, group, producer, handled: Arc::default() }
     }
 
+    /// Records of one key.
     pub(crate) async fn produce(&self, partition: i32, payloads: &[impl AsRef<str>]) {
-        for payload in payloads {
-            let headers = OwnedHeaders::new().insert(Header { key: "traceparent", value: Some(TRACEPARENT) });
-            let record = FutureRecord::to(&self.topic)
-                .partition(partition)
-                .key("key")
-                .payload(payload.as_ref())
-                .headers(headers);
-            self.producer.send(record, PATIENCE).await.unwrap();
+        let records: Vec<(&str, &str)> = payloads.iter().map(|payload| ("key", payload.as_ref())).collect();
+        self.produce_keyed(partition, &records).await;
+    }
+
+    /// Records with their keys.
+    pub(crate) async fn produce_keyed(&self, partition: i32, records: &[(impl AsRef<str>, impl AsRef<str>)]) {
+        let sent: Vec<DeliveryFuture> = records
+            .iter()
+            .map(|(key, payload)| {
+                let headers =
+                    OwnedHeaders::new().insert(Header { key: "traceparent", value: Some(TRACEPARENT) });
+                let record = FutureRecord::to(&self.topic)
+                    .partition(partition)
+                    .key(key.as_ref())
+                    .payload(payload.as_ref())
+                    .headers(headers);
+                self.producer.send_result(record).map_err(|(error, _)| error).unwrap()
+            })
+            .collect();
+        for delivery in sent {
+            delivery.await.unwrap().map_err(|(error, _)| error).unwrap();
         }
+    }
+
+    /// A fresh key for each payload.
+    pub(crate) async fn produce_unrelated(&self, partition: i32, payloads: &[impl AsRef<str>]) {
+        let records: Vec<_> = payloads.iter().map(|payload| (payload.as_ref(), payload.as_ref())).collect();
+        self.produce_keyed(partition, &records).await;
     }
 
     pub(crate) fn consume(
@@ -123,17 +172,42 @@ impl Fixture {
         decide: impl Fn(&str, &Delivery) -> Answer + Send + Sync + 'static,
         pace: Option<Duration>,
     ) -> Running {
+        self.run(self.settings(), Recording { decide, pace, handled: self.handled.clone() })
+    }
+
+    /// Three attempts and short waits.
+    pub(crate) fn settings(&self) -> ConsumerSettings {
         let retry = RetrySettings {
             retry_max_attempts: 3,
             retry_base: Duration::from_millis(20),
             retry_cap: Duration::from_millis(50),
         };
         let kafka = KafkaSettings { brokers: self.brokers.clone() };
-        let settings = ConsumerSettings::new(kafka, retry, self.group, &self.topic);
-        let handler = Recording { decide, pace, handled: self.handled.clone() };
+        ConsumerSettings::new(kafka, retry, self.group, &self.topic)
+    }
+
+    /// Whatever the handler does; it writes down itself what it handled.
+    pub(crate) fn run(&self, settings: ConsumerSettings, handler: impl Handler<Event = String>) -> Running {
         let (status, shutdown) = (ConsumerStatus::default(), CancellationToken::new());
         let task = tokio::spawn(consumer::run(settings, decode, handler, status.clone(), shutdown.clone()));
         Running { status, handled: self.handled.clone(), shutdown, task }
+    }
+
+    /// Batches; those that end well are written down.
+    pub(crate) fn consume_batches(
+        &self,
+        decide: impl Fn(&[&str]) -> Answer + Send + Sync + 'static,
+    ) -> Running {
+        let (status, shutdown) = (ConsumerStatus::default(), CancellationToken::new());
+        let handler = RecordingBatches { decide, handled: self.handled.clone() };
+        let (settings, stop) = (self.settings(), shutdown.clone());
+        let task = tokio::spawn(consumer::run_batches(settings, decode, handler, status.clone(), stop));
+        Running { status, handled: self.handled.clone(), shutdown, task }
+    }
+
+    /// Where handlers write down what they handled.
+    pub(crate) fn log(&self) -> Log {
+        self.handled.clone()
     }
 
     pub(crate) fn handled(&self) -> Vec<String> {

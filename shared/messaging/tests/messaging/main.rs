@@ -2,7 +2,10 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
+mod batches;
+mod concurrency;
 mod fixture;
+mod protection;
 mod reader;
 
 use std::sync::Arc;
@@ -14,7 +17,7 @@ use messaging::consumer::Answer;
 use messaging::headers::{self, dead_letter};
 
 #[tokio::test]
-async fn records_of_one_partition_are_handled_in_order_and_committed_after_their_effect() {
+async fn records_of_one_key_are_handled_in_order_and_committed_after_their_effect() {
     let fixture = Fixture::new("ordered", 1).await;
     fixture.produce(0, &["1", "2", "3", "4", "5"]).await;
     let running = fixture.consume(|_, _| Answer::Ok);
@@ -112,20 +115,6 @@ async fn poison_goes_to_dead_letters_at_once_with_where_it_came_from_and_stops_n
     assert_eq!(bad.header(dead_letter::HANDLER), fixture.group);
     assert_eq!(bad.header(dead_letter::KEY), "key");
     assert_eq!(bad.header(headers::TRACEPARENT), fixture::TRACEPARENT, "the headers of the record stay");
-}
-
-#[tokio::test]
-async fn a_record_in_backoff_holds_up_its_own_partition_only() {
-    let fixture = Fixture::new("backoff", 2).await;
-    fixture.produce(0, &["stuck"]).await;
-    fixture.produce(1, &["1", "2", "3"]).await;
-    let running = fixture.consume(|event, _| match event {
-        "stuck" => Answer::Unavailable("away".to_owned()),
-        _ => Answer::Ok,
-    });
-    running.until(|handled| handled.iter().filter(|event| *event != "stuck").count() == 3).await;
-    running.stop().await;
-    assert_eq!((fixture.committed(0), fixture.committed(1)), (-1, 3));
 }
 
 #[tokio::test]

@@ -57,6 +57,38 @@ async fn an_effect_that_was_rolled_back_may_be_applied_by_the_next_delivery() {
 }
 
 #[tokio::test]
+async fn a_batch_is_told_of_each_event_whether_it_is_new_and_an_event_that_stands_in_it_twice_is_new_once() {
+    let (_database, pool) = database("email").await;
+    let (known, a, b, at) = (Uuid::new_v4(), Uuid::new_v4(), Uuid::new_v4(), Utc::now());
+    let mut transaction = pool.begin().await.unwrap();
+    assert!(inbox::first_delivery(&mut transaction, known, at).await.unwrap());
+    transaction.commit().await.unwrap();
+    let mut transaction = pool.begin().await.unwrap();
+    let batch = [(b, at), (known, at), (a, at), (b, at)];
+    let first = inbox::first_deliveries(&mut transaction, &batch).await.unwrap();
+    assert_eq!(first, [true, false, true, false]);
+    assert_eq!(inbox::first_deliveries(&mut transaction, &[]).await.unwrap(), [false; 0]);
+    transaction.commit().await.unwrap();
+    assert!(inbox::seen(&pool, a).await.unwrap() && inbox::seen(&pool, b).await.unwrap());
+}
+
+#[tokio::test]
+async fn batches_with_the_same_events_in_opposite_order_wait_for_each_other_and_never_deadlock() {
+    let (_database, pool) = database("email").await;
+    let at = Utc::now();
+    let events: Vec<_> = (0..500).map(|_| (Uuid::new_v4(), at)).collect();
+    let backwards: Vec<_> = events.iter().rev().copied().collect();
+    let apply = async |batch: &[_]| {
+        let mut transaction = pool.begin().await.unwrap();
+        let first = inbox::first_deliveries(&mut transaction, batch).await.unwrap();
+        transaction.commit().await.unwrap();
+        first.into_iter().filter(|first| *first).count()
+    };
+    let (one, other) = tokio::join!(apply(&events), apply(&backwards));
+    assert_eq!((one.min(other), one.max(other)), (0, 500));
+}
+
+#[tokio::test]
 async fn a_consumer_frozen_inside_its_transaction_holds_its_successor_up_for_seconds_only() {
     let (_database, pool) = database("email").await;
     let (event, at) = (Uuid::new_v4(), Utc::now());

@@ -1,0 +1,77 @@
+//! How a consumer runs.
+
+use std::time::Duration;
+
+use tracing::Span;
+
+use super::scheduler::Rules;
+use crate::settings::{GuardSettings, KafkaSettings, RetrySettings};
+
+/// A partition whose oldest unfinished record is so many offsets behind is not read further: 26 s of 10,000 records a second. Each costs
+/// a bit.
+const WINDOW: u32 = 1 << 18;
+
+/// How a consumer runs.
+#[derive(Clone, Debug)]
+pub struct ConsumerSettings {
+    /// Brokers.
+    pub kafka: KafkaSettings,
+    /// Consumer group; also names its dead-letter topic.
+    pub group: &'static str,
+    /// Topics to read.
+    pub topics: Vec<String>,
+    /// Backoff and attempts.
+    pub retry: RetrySettings,
+    /// When to give up on handlers and on the stream.
+    pub guard: GuardSettings,
+    /// Messages in the hands of the handler at a time, over all partitions. More hide a slow dependency's latency; each takes what one
+    /// call of the handler takes.
+    pub in_flight: usize,
+    /// Most records in a batch, for a batch handler.
+    pub batch_records: usize,
+    /// Most bytes in a batch, for a batch handler; a record that is larger is a batch of its own.
+    pub batch_bytes: usize,
+    /// Bytes of records in memory, over all partitions; beyond it fetching pauses until half of it is done. librdkafka's own buffer of 16 MiB comes on
+    /// top.
+    pub held_bytes: usize,
+    /// How long running handlers may take to finish when partitions are lost. Below the broker's session timeout.
+    pub drain: Duration,
+    /// Makes the span of a delivery continue the trace of the record.
+    pub continue_trace: fn(&Span, Option<&str>),
+}
+
+impl ConsumerSettings {
+    /// A consumer of `topic` in `group` with defaults for the rest: 256 messages in flight, batches of up to 500 records and 4 MiB, 64 MiB held, 4 s to
+    /// drain.
+    pub fn new(kafka: KafkaSettings, retry: RetrySettings, group: &'static str, topic: &str) -> Self {
+        Self {
+            kafka,
+            group,
+            topics: vec![topic.to_owned()],
+            retry,
+            guard: GuardSettings::default(),
+            in_flight: 256,
+            batch_records: 500,
+            batch_bytes: 4 << 20,
+            held_bytes: 64 << 20,
+            drain: Duration::from_secs(4),
+            continue_trace: |_, _| {},
+        }
+    }
+
+    pub(super) fn rules(&self, runs: usize, run_records: usize) -> Rules {
+        // Enough to fill every run from a single partition while others of its keys wait, and to go on while fetching resumes.
+        let high = (4 * runs.max(1) * run_records.max(1)).max(2048);
+        Rules {
+            retry: self.retry.clone(),
+            runs: runs.max(1),
+            run_records: run_records.max(1),
+            run_bytes: self.batch_bytes,
+            high,
+            low: high / 4,
+            held_bytes: self.held_bytes,
+            window: WINDOW,
+            dead_letters_per_minute: self.guard.dead_letters_per_minute,
+        }
+    }
+}

@@ -11,10 +11,11 @@ COPY Cargo.toml Cargo.lock ./
 COPY .cargo .cargo
 COPY services services
 COPY shared shared
-RUN find services shared -type f ! -name Cargo.toml -delete \
-    && for crate in services/* shared/*; do \
+COPY loadtest loadtest
+RUN find services shared loadtest -type f ! -name Cargo.toml -delete \
+    && for crate in services/* shared/* loadtest; do \
         mkdir -p "$crate/src" && echo '//! Empty.' > "$crate/src/lib.rs"; \
-        case "$crate" in services/*) printf '//! Empty.\nfn main() {}\n' > "$crate/src/main.rs" ;; esac; \
+        case "$crate" in services/* | loadtest) printf '//! Empty.\nfn main() {}\n' > "$crate/src/main.rs" ;; esac; \
     done
 
 FROM rust:1.95-bookworm AS build
@@ -29,7 +30,7 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
 COPY . .
 # cargo goes by the files' times, and the real sources may be older than the empty ones compiled above.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
-    find services shared -name '*.rs' -exec touch {} + \
+    find services shared loadtest -name '*.rs' -exec touch {} + \
     && cargo build --profile "$PROFILE" --locked --workspace --bins \
     && mkdir /out \
     && for service in services/*; do cp "target/$PROFILE/${service#services/}" /out/; done

@@ -38,6 +38,9 @@ test_command() {
     if (($# == 0)); then
         say "Testing ./dev itself"
         run "$ROOT/deploy/dev/tests/run"
+        say "Chaos, a short run"
+        # Two waves with everybody killed once, the same in every test; the programs are those that the tests built.
+        run env ORDERFLOW_PROGRAMS="${CARGO_TARGET_DIR:-$ROOT/target}/debug" "$ROOT/dev" chaos --seed 1 --minutes 0.7 --rate 10
     fi
     say "All tests passed."
 }
@@ -111,7 +114,7 @@ sqlx_apply() { # URL FILE
 
 # cargo compiles only what changed, and a query's answer may change without its file. So the files look new for one
 # run, and get their times back, or the next build would compile them all once more.
-sqlx_files() { grep -rlE --include='*.rs' 'query(_as|_scalar|_file\w*)?!' services shared || true; }
+sqlx_files() { grep -rlE --include='*.rs' 'query(_as|_scalar|_file\w*)?!' services shared loadtest || true; }
 
 sqlx_touch() {
     local file

@@ -123,6 +123,18 @@ free_port() {
     echo "$port"
 }
 
+# The first of COUNT free ports in a row: ports that are drawn one by one may be the same one twice.
+free_ports() { # COUNT
+    local first port
+    while first=$(free_port); do
+        for ((port = first; port < first + $1; port++)); do
+            if port_taken "$port"; then continue 2; fi
+        done
+        break
+    done
+    echo "$first"
+}
+
 # "the process redis-server (pid 123)", as far as this user may see it.
 who_listens() {
     local found

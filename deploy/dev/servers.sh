@@ -187,9 +187,9 @@ postgres_psql() { # DIR ARGUMENT...
 }
 
 # Roles and databases, as often as wanted: "exists already" is not an error here, anything else is.
-create_databases() { # DIR
+create_databases() { # DIR [FILE]
     local errors
-    errors=$(postgres_psql "$1" -v VERBOSITY=sqlstate -f "$ROOT/deploy/postgres/databases.sql" postgres 2>&1 |
+    errors=$(postgres_psql "$1" -v VERBOSITY=sqlstate -f "${2:-$ROOT/deploy/postgres/databases.sql}" postgres 2>&1 |
         grep -v -E 'ERROR: +(42710|42P04)$' || true)
     if [[ -n $errors ]]; then fail "the databases could not be created ($errors)" "see $1/postgres.log"; fi
 }

@@ -1,12 +1,22 @@
 # shellcheck shell=bash
-# The whole system on this machine: the three servers in .dev/servers, then the services.
+# The whole system on this machine: the three servers, then the services. The stack of `./dev up` is in .dev; a chaos run
+# has one of its own (chaos.sh).
 #
-#   .dev/run/NAME.pid    which process it is
-#   .dev/logs/NAME.log   what it said since its last start; the start before that is in NAME.log.1
+#   servers/             the servers, see servers.sh
+#   run/NAME.pid         which process it is
+#   logs/NAME.log        what it said since its last start; the start before that is in NAME.log.1
 
-SERVERS=$ROOT/.dev/servers
-RUN=$ROOT/.dev/run
-LOGS=$ROOT/.dev/logs
+use_stack() { # FOLDER
+    SERVERS=$1/servers
+    RUN=$1/run
+    LOGS=$1/logs
+}
+use_stack "$ROOT/.dev"
+
+# Where the built programs are.
+PROGRAMS=${ORDERFLOW_PROGRAMS:-${CARGO_TARGET_DIR:-$ROOT/target}/release}
+# How long a service may take until it is ready.
+READY_SECONDS=60
 
 # A new service is one line here: its name, the setting with its address, and what it does.
 SERVICES="
@@ -21,9 +31,22 @@ baseline           BASELINE_ADDR       the same shop without Redis and Kafka
 "
 
 service_names() { awk 'NF { print $1 }' <<<"$SERVICES"; }
-service_address() { local variable; variable=$(awk -v name="$1" '$1 == name { print $2 }' <<<"$SERVICES"); echo "${!variable}"; }
+service_variable() { awk -v name="$1" '$1 == name { print $2 }' <<<"$SERVICES"; }
+service_address() { local variable; variable=$(service_variable "$1"); echo "${!variable}"; }
 service_purpose() { awk -v name="$1" '$1 == name { $1 = $2 = ""; print substr($0, 3) }' <<<"$SERVICES"; }
-service_binary() { echo "${CARGO_TARGET_DIR:-$ROOT/target}/release/$1"; }
+
+# NAME-2 is a second instance of NAME: the same program at another address.
+service_binary() { # NAME
+    local program=${1%-[0-9]}
+    if [[ $program == chaos-consumer ]]; then program=loadtest; fi
+    echo "$PROGRAMS/$program"
+}
+
+service_command() { # NAME -> sets COMMAND
+    local first=${1%-[0-9]}
+    COMMAND=(env "$(service_variable "$first")=$(service_address "$1")" "$(service_binary "$1")")
+    if [[ $first == chaos-consumer ]]; then COMMAND+=(chaos-consumer); fi
+}
 
 # Where to reach it from here: who listens on every address is reached on loopback.
 service_url() {
@@ -105,12 +128,16 @@ bring_up() {
     install_all
     build_services
     start_stack_servers "$ALL_SERVERS"
+    prepare_data
+    start_services "$(service_names)"
+}
+
+prepare_data() {
     create_databases "$SERVERS"
     with_progress "Migrating the databases" "$LOGS/migrate.log" "$(service_binary ops)" migrate ||
         fail "the databases could not be migrated" "see why above"
     with_progress "Creating the topics" "$LOGS/topics.log" "$(service_binary ops)" topics ||
         fail "the topics could not be created" "see why above"
-    start_services "$(service_names)"
 }
 
 require_ports_of() { # NAME
@@ -123,7 +150,7 @@ require_ports_of() { # NAME
             require_free_port kafka "$((KAFKA_PORT + 1))" "KAFKA_PORT in .env (it uses the next port too)"
             ;;
         *)
-            variable=$(awk -v name="$1" '$1 == name { print $2 }' <<<"$SERVICES")
+            variable=$(service_variable "$1")
             require_free_port "$1" "${!variable##*:}" "$variable in .env"
             if [[ $1 == provider-sim ]]; then
                 require_free_port "$1" "${PROVIDER_SIM_SMTP_ADDR##*:}" "PROVIDER_SIM_SMTP_ADDR in .env"
@@ -139,8 +166,9 @@ build_services() {
 }
 
 start_stack_servers() { # NAMES
-    # Ports may have changed in .env since the last time; nothing in the data depends on them.
-    if ! running postgres && ! running redis && ! running kafka; then rm -f "$SERVERS/settings"; fi
+    # Ports may have changed in .env since the last time; nothing in the data depends on them. Those of a chaos run stay,
+    # and its servers are started side by side.
+    if [[ -z ${CHAOS_STACK-} ]] && ! running postgres && ! running redis && ! running kafka; then rm -f "$SERVERS/settings"; fi
     write_settings "$SERVERS" dev "$POSTGRES_PORT,$REDIS_PORT,$KAFKA_PORT"
     say "  Starting ${1// /, }"
     servers_start "$SERVERS" "$1"
@@ -152,20 +180,27 @@ start_services() { # NAMES
     mkdir -p "$RUN" "$LOGS"
     for name in $1; do
         if running "$name"; then continue; fi
-        if [[ -e $(log_file "$name") ]]; then mv -f "$(log_file "$name")" "$(log_file "$name").1"; fi
+        keep_log "$(log_file "$name")"
         # Relative paths in settings are the checkout's, wherever ./dev was called.
-        (cd "$ROOT" && launch "$RUN/$name.pid" "$(log_file "$name")" "$(service_binary "$name")")
+        service_command "$name"
+        (cd "$ROOT" && launch "$RUN/$name.pid" "$(log_file "$name")" "${COMMAND[@]}")
     done
     for name in $1; do
-        if ! wait_until 60 "$RUN/$name.pid" service_ready "$name"; then
+        if ! wait_until "$READY_SECONDS" "$RUN/$name.pid" service_ready "$name"; then
             say "  the end of $(log_file "$name"):"
             tail -n 5 "$(log_file "$name")" | sed 's/^/    /' >&2
             if running "$name"; then
-                fail "$name is not ready after 60s" "curl -s $(service_url "$name")/health/ready says what it waits for"
+                fail "$name is not ready after ${READY_SECONDS}s" "curl -s $(service_url "$name")/health/ready says what it waits for"
             fi
             fail "$name did not start" "see why above"
         fi
     done
+}
+
+# Of the start before the last one; of all of them in a chaos run, where a process is started many times.
+keep_log() { # FILE
+    if [[ ! -e $1 ]]; then return; fi
+    if [[ -n ${CHAOS_STACK-} ]]; then cat "$1" >>"$1.1"; else mv -f "$1" "$1.1"; fi
 }
 
 service_ready() { curl -fsS -m 2 -o /dev/null "$(service_url "$1")/health/ready" 2>/dev/null; }

@@ -1,0 +1,46 @@
+//! Commands and their settings.
+
+use messaging::KafkaSettings;
+
+use crate::chaos;
+use crate::ladders::consumer;
+
+/// Load on the whole system.
+#[derive(clap::Parser)]
+#[command(name = "loadtest", version)]
+pub struct Config {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What can be asked for.
+#[derive(clap::Subcommand)]
+pub enum Command {
+    /// Kill, freeze and restart everything under load, then audit. `./dev chaos` brings the stack for it
+    Chaos(chaos::Settings),
+    /// Make the topics and the table that `chaos` needs beside what the system has
+    ChaosPrepare(Prepare),
+    /// The consumer that watches order per key
+    ChaosConsumer(consumer::Config),
+}
+
+/// What `chaos-prepare` has to reach.
+#[derive(clap::Args)]
+pub struct Prepare {
+    /// Where the outbox is.
+    #[command(flatten)]
+    pub orders: OrdersDatabase,
+    /// Brokers.
+    #[command(flatten)]
+    pub kafka: KafkaSettings,
+}
+
+/// The orders database.
+#[derive(Clone, clap::Args)]
+pub struct OrdersDatabase {
+    /// Orders database: postgres://user:password@host:port/database
+    #[arg(long, env = "ORDERS_DATABASE_URL", hide_env_values = true, value_parser = service_runtime::settings::postgres_url,
+          default_value = "postgres://orders:orders@127.0.0.1:15432/orders")]
+    pub orders_database_url: String,
+}

@@ -1,0 +1,8 @@
+#![doc = include_str!("../README.md")]
+
+pub mod chaos;
+mod config;
+pub mod ladders;
+pub mod load;
+
+pub use config::{Command, Config};

@@ -1,0 +1,30 @@
+//! `loadtest --help` lists what it can do.
+
+use std::process::ExitCode;
+
+use loadtest::ladders::consumer;
+use loadtest::{Command, Config, chaos};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let config: Config = service_runtime::settings::load();
+    match config.command {
+        Command::Chaos(settings) => chaos::run(settings).await,
+        Command::ChaosPrepare(settings) => match chaos::prepare(&settings.orders, &settings.kafka).await {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("loadtest: {error:#}");
+                ExitCode::FAILURE
+            }
+        },
+        Command::ChaosConsumer(config) => {
+            service_runtime::process::main("chaos-consumer", config.http_addr, |listener, shutdown| {
+                consumer::run(config, listener, shutdown)
+            })
+            .await
+        }
+    }
+}

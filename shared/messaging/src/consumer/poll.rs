@@ -81,7 +81,8 @@ pub(super) fn run(
         match consumer.poll(wait) {
             None => {}
             Some(Ok(message)) => {
-                if desk.admit(record(names.shared(message.topic()), &message)) {
+                let full = desk.admit(record(names.shared(message.topic()), &message));
+                if full {
                     let mut list = rdkafka::TopicPartitionList::new();
                     list.add_partition(message.topic(), message.partition());
                     consumer.pause(&list)?;

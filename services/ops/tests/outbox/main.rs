@@ -1,6 +1,6 @@
 //! `ops outbox` beside a running relay: events that Kafka refuses, and what an operator does about them.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::io::Write;
 use std::process::Command;

@@ -37,7 +37,7 @@ impl RetrySettings {
 /// When a consumer stops to trust what it sees.
 #[derive(Clone, Debug, clap::Args)]
 pub struct GuardSettings {
-    /// Dead letters a minute beyond which a consumer pauses until an operator resumes it: a number from 1 to 1000000. Records that cannot be
+    /// Dead letters a minute beyond which a consumer pauses until it is started again: a number from 1 to 1000000. Records that cannot be
     /// read do not count. Lower notices a broken handler after less damage
     #[arg(long, env = "DEAD_LETTERS_PER_MINUTE", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub dead_letters_per_minute: u32,

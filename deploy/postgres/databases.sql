@@ -9,6 +9,9 @@
 -- The time-outs keep a frozen process from holding its successor up: a transaction left open gives its locks back after
 -- 5 s, waiting for a lock ends after 3 s, a statement after 10 s. A service raises them for its own migrations.
 
+-- A grant that is there already says so in a notice, which no reader needs.
+SET client_min_messages = warning;
+
 -- orders: accepted orders, the catalogue and the outbox: order-api and outbox-relay.
 CREATE ROLE orders LOGIN PASSWORD 'orders';
 ALTER ROLE orders SET idle_in_transaction_session_timeout = '5s';

@@ -19,7 +19,7 @@ fn rung(ladder: Uuid, sequence: i64) -> Envelope<Rung> {
 }
 
 fn delivery() -> Delivery {
-    Delivery { topic: TOPIC.into(), partition: 0, offset: 0, attempt: 1, traceparent: None }
+    Delivery { topic: TOPIC.into(), attempt: 1, ..Delivery::default() }
 }
 
 #[tokio::test]

@@ -21,6 +21,17 @@ pub mod dead_letter {
     pub const REASON: &str = "dead-letter-reason";
     /// How often it was tried.
     pub const ATTEMPTS: &str = "dead-letter-attempts";
+    /// How often an operator has sent it back before it became this letter; absent: never.
+    pub const REPLAYS: &str = "dead-letter-replays";
+    /// `true`: the key is held, or was held for this record; absent: no.
+    pub const HELD: &str = "dead-letter-held";
+    /// On a record of a retry topic: the letter that it replays, as `partition/offset` in the dead-letter topic.
+    pub const LETTER: &str = "dead-letter-letter";
+    /// On a record of a retry topic: `true` if an operator allows that it is applied though no inbox may remember it.
+    pub const BEYOND_HORIZON: &str = "dead-letter-beyond-horizon";
+
+    /// What all of them begin with.
+    pub(crate) const PREFIX: &str = "dead-letter-";
 }
 
 /// The value of the last header of that name, if it is text.
@@ -30,6 +41,15 @@ pub fn text<'a>(headers: &'a OwnedHeaders, name: &str) -> Option<&'a str> {
         .filter(|header| header.key == name)
         .last()
         .and_then(|header| std::str::from_utf8(header.value?).ok())
+}
+
+/// The headers without those that tell a dead letter's story.
+pub(crate) fn without_story(headers: Option<&OwnedHeaders>) -> OwnedHeaders {
+    let Some(headers) = headers else { return OwnedHeaders::new() };
+    headers
+        .iter()
+        .filter(|header| !header.key.starts_with(dead_letter::PREFIX))
+        .fold(OwnedHeaders::new_with_capacity(headers.count()), OwnedHeaders::insert)
 }
 
 /// Adds a text header.

@@ -1,6 +1,8 @@
 #![doc = include_str!("../README.md")]
 
 pub mod consumer;
+pub mod dead_letters;
+pub mod groups;
 pub mod headers;
 mod partitioner;
 mod producer;
@@ -11,4 +13,4 @@ mod topics;
 pub use partitioner::partition_of;
 pub use producer::{OutgoingRecord, Producer, PublishError};
 pub use settings::{GuardSettings, KafkaSettings, RetrySettings};
-pub use topics::{TopicSpec, TopicsError, ensure_topics};
+pub use topics::{TopicRetention, TopicSpec, TopicsError, ensure_topics, topic_retention};

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{
+    AdminClient, AdminOptions, ConfigResource, NewTopic, ResourceSpecifier, TopicReplication,
+};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
@@ -20,12 +22,32 @@ pub struct TopicSpec {
     pub retention_ms: i64,
 }
 
-/// Why the topics could not be made.
+/// How long a topic keeps records.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicRetention {
+    /// Its name.
+    pub topic: String,
+    /// Kafka's `retention.ms`; `None`: for ever.
+    pub retention: Option<Duration>,
+    /// Kafka's `segment.ms`. A record may outlive the retention by so much: only whole segments are removed, and one that is still
+    /// written to is not.
+    pub segment: Duration,
+}
+
+/// Why the topics could not be made, or asked about.
 #[derive(Debug, thiserror::Error)]
 pub enum TopicsError {
     /// No answer, or no permission.
     #[error("Kafka did not create the topics: {0}")]
     Kafka(#[from] KafkaError),
+    /// A setting of a topic that Kafka did not tell.
+    #[error("topic {name}: Kafka does not tell its {setting}")]
+    Untold {
+        /// The topic.
+        name: String,
+        /// The setting.
+        setting: &'static str,
+    },
     /// One topic was refused.
     #[error("topic {name}: {reason}")]
     Refused {
@@ -82,6 +104,45 @@ pub async fn ensure_topics(
             .map_err(|_| KafkaError::Canceled)??;
     }
     Ok(created)
+}
+
+/// How long the topics keep records, in the order in which they are named. Waits at most `timeout`.
+pub async fn topic_retention(
+    settings: &KafkaSettings,
+    topics: &[&str],
+    timeout: Duration,
+) -> Result<Vec<TopicRetention>, TopicsError> {
+    let admin: AdminClient<DefaultClientContext> =
+        ClientConfig::new().set("bootstrap.servers", &settings.brokers).create()?;
+    let asked: Vec<ResourceSpecifier<'_>> =
+        topics.iter().map(|name| ResourceSpecifier::Topic(name)).collect();
+    let options = AdminOptions::new().operation_timeout(Some(timeout)).request_timeout(Some(timeout));
+    let answers = admin.describe_configs(&asked, &options).await?;
+    topics
+        .iter()
+        .zip(answers)
+        .map(|(name, answer)| {
+            let refused = |code: RDKafkaErrorCode| TopicsError::Refused {
+                name: (*name).to_owned(),
+                reason: code.to_string(),
+            };
+            let config = answer.map_err(refused)?;
+            let retention = milliseconds(name, &config, "retention.ms")?;
+            let segment = milliseconds(name, &config, "segment.ms")?;
+            Ok(TopicRetention {
+                topic: (*name).to_owned(),
+                retention: u64::try_from(retention).ok().map(Duration::from_millis),
+                segment: Duration::from_millis(u64::try_from(segment).unwrap_or_default()),
+            })
+        })
+        .collect()
+}
+
+fn milliseconds(topic: &str, config: &ConfigResource, setting: &'static str) -> Result<i64, TopicsError> {
+    config
+        .get(setting)
+        .and_then(|entry| entry.value.as_ref()?.parse().ok())
+        .ok_or_else(|| TopicsError::Untold { name: topic.to_owned(), setting })
 }
 
 fn check_partitions(

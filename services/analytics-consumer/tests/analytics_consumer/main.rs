@@ -40,7 +40,7 @@ async fn apply(analytics: &Analytics, events: &[Envelope<OrderCreated>]) -> Answ
         .iter()
         .map(|event| {
             let topic = "order.events".into();
-            let delivery = Delivery { topic, partition: 0, offset: 0, attempt: 1, traceparent: None };
+            let delivery = Delivery { topic, attempt: 1, ..Delivery::default() };
             Delivered { event: event.clone(), delivery }
         })
         .collect();

@@ -27,8 +27,7 @@ fn handler(pool: &PgPool, server: SmtpServer) -> Confirmations {
 }
 
 async fn handle(handler: &Confirmations, event: &Envelope<OrderCreated>) -> Answer {
-    let delivery =
-        Delivery { topic: "order.events".into(), partition: 0, offset: 0, attempt: 1, traceparent: None };
+    let delivery = Delivery { topic: "order.events".into(), attempt: 1, ..Delivery::default() };
     handler.handle(event, &delivery).await
 }
 

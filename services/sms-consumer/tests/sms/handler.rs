@@ -42,8 +42,7 @@ fn gateway(provider: &Provider) -> Gateway {
 }
 
 pub(crate) async fn handle(handler: &Confirmations, event: &Envelope<OrderCreated>) -> Answer {
-    let delivery =
-        Delivery { topic: "order.events".into(), partition: 0, offset: 0, attempt: 1, traceparent: None };
+    let delivery = Delivery { topic: "order.events".into(), attempt: 1, ..Delivery::default() };
     handler.handle(event, &delivery).await
 }
 

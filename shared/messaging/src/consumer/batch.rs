@@ -28,14 +28,14 @@ struct Part<T> {
 type Held = HashSet<(u64, Lane)>;
 
 impl<H: BatchHandler, E: Display + 'static> Shape for Batches<H, E> {
-    async fn handle(&self, run: &Run, office: &Office) -> Vec<Outcome> {
+    async fn handle(&self, run: &Run, jobs: &[&Job], office: &Office) -> Vec<Outcome> {
         // Whatever is not asked for stays as it is.
-        let mut outcomes = vec![Outcome::Untouched; run.jobs.len()];
+        let mut outcomes = vec![Outcome::Untouched; jobs.len()];
         let mut held = Held::new();
-        let mut parts = vec![self.decode(run, office, &mut outcomes)];
+        let mut parts = vec![self.decode(jobs, office, &mut outcomes)];
         let mut asked = false;
         while let Some(part) = parts.pop() {
-            let part = part.without(&held, &run.jobs);
+            let part = part.without(&held, jobs);
             if part.events.is_empty() {
                 continue;
             }
@@ -43,7 +43,7 @@ impl<H: BatchHandler, E: Display + 'static> Shape for Batches<H, E> {
                 office.desk.touch(run);
             }
             asked = true;
-            match self.ask(&part, run, office).await {
+            match self.ask(&part, jobs, office).await {
                 Answer::Ok => part.places.iter().for_each(|place| set(&mut outcomes, *place, Outcome::Done)),
                 // The whole rest waits with it.
                 Answer::Unavailable(reason) => {
@@ -53,7 +53,7 @@ impl<H: BatchHandler, E: Display + 'static> Shape for Batches<H, E> {
                 answer => match part.halves() {
                     Ok((first, second)) => parts.extend([second, first]),
                     Err(alone) => {
-                        held.extend(run.jobs.get(alone).and_then(key));
+                        held.extend(jobs.get(alone).and_then(|job| key(job)));
                         set(&mut outcomes, alone, failure(answer));
                     }
                 },
@@ -64,18 +64,18 @@ impl<H: BatchHandler, E: Display + 'static> Shape for Batches<H, E> {
 }
 
 impl<H: BatchHandler, E: Display + 'static> Batches<H, E> {
-    fn decode(&self, run: &Run, office: &Office, outcomes: &mut [Outcome]) -> Part<H::Event> {
+    fn decode(&self, jobs: &[&Job], office: &Office, outcomes: &mut [Outcome]) -> Part<H::Event> {
         let mut part = Part { places: Vec::new(), events: Vec::new() };
         // Only what stands behind a record that cannot be read waits for it.
         let mut held = Held::new();
-        for (place, job) in run.jobs.iter().enumerate() {
+        for (place, job) in jobs.iter().enumerate() {
             if key(job).is_some_and(|key| held.contains(&key)) {
                 continue;
             }
             match read(self.decode, job) {
                 Ok(Some(event)) => {
                     part.places.push(place);
-                    part.events.push(Delivered { event, delivery: delivery(job) });
+                    part.events.push(Delivered { event, delivery: delivery(job, office) });
                 }
                 Ok(None) => {
                     office.status.skipped_one();
@@ -90,8 +90,8 @@ impl<H: BatchHandler, E: Display + 'static> Batches<H, E> {
         part
     }
 
-    async fn ask(&self, part: &Part<H::Event>, run: &Run, office: &Office) -> Answer {
-        let span = match (part.events.len(), run.jobs.get(part.first())) {
+    async fn ask(&self, part: &Part<H::Event>, jobs: &[&Job], office: &Office) -> Answer {
+        let span = match (part.events.len(), jobs.get(part.first())) {
             (1, Some(job)) => office.span(job),
             (records, _) => office.batch_span(records),
         };
@@ -113,11 +113,12 @@ impl<T> Part<T> {
     }
 
     /// The part without the records of held keys.
-    fn without(self, held: &Held, jobs: &[Job]) -> Self {
+    fn without(self, held: &Held, jobs: &[&Job]) -> Self {
         if held.is_empty() {
             return self;
         }
-        let free = |place: &usize| !jobs.get(*place).and_then(key).is_some_and(|key| held.contains(&key));
+        let free =
+            |place: &usize| !jobs.get(*place).and_then(|job| key(job)).is_some_and(|key| held.contains(&key));
         let (places, events) =
             self.places.into_iter().zip(self.events).filter(|(place, _)| free(place)).unzip();
         Self { places, events }

@@ -104,7 +104,7 @@ impl Desk {
     fn note(&self, scheduler: &Scheduler, news: News) {
         if let Some(reason) = news.too_many_letters {
             error!(reason, "too many dead letters, nothing more is handled until an operator resumes");
-            self.status.pause(reason);
+            self.status.pause_for_letters(reason);
         }
         if let Some((reason, probes)) = news.away {
             // Logged when it begins and then rarely: an outage of an hour is one story, not a line per probe.

@@ -79,6 +79,8 @@ pub(super) enum Outcome {
     Unavailable(String),
     /// The handler was not asked, or did not finish.
     Untouched,
+    /// An earlier record of its key is held: to dead letters, behind it.
+    Behind,
     /// Its dead letter is acknowledged.
     Buried,
     /// Kafka did not take its dead letter.

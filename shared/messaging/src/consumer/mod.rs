@@ -10,6 +10,7 @@ mod batch;
 mod context;
 mod dead_letter;
 mod desk;
+mod held;
 mod job;
 mod keys;
 mod ledger;
@@ -38,6 +39,7 @@ use self::scheduler::Rules;
 use self::worker::{Office, Shape, work};
 use crate::producer::Producer;
 
+pub use held::{HeldKeys, Place, SourceRecord};
 pub use settings::ConsumerSettings;
 pub use status::{ConsumerControl, ConsumerStatus};
 
@@ -58,7 +60,7 @@ pub enum Answer {
 }
 
 /// Where a record came from, and which try this is.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Delivery {
     /// Topic.
     pub topic: Arc<str>,
@@ -68,6 +70,10 @@ pub struct Delivery {
     pub offset: i64,
     /// 1 for the first try under this assignment.
     pub attempt: u32,
+    /// How often an operator has sent it back from dead letters.
+    pub replays: u32,
+    /// An operator allows that it is applied though the inbox may have forgotten whether it was.
+    pub beyond_horizon: bool,
     /// W3C trace context of the record.
     pub traceparent: Option<String>,
 }
@@ -174,7 +180,7 @@ async fn consume<S: Shape>(
     // A plain thread, not a blocking task: a broker that does not answer must not hold the process at its exit.
     std::thread::Builder::new()
         .name("kafka-poll".to_owned())
-        .spawn(move || ended.send(poll::run(consumer, &status, &stopped)).ok())
+        .spawn(move || ended.send(poll::run(consumer, &settings.topics, &status, &stopped)).ok())
         .map_err(|error| ConsumerError::Thread(error.to_string()))?;
 
     let (shape, mut workers, mut panicked) = (Arc::new(shape), JoinSet::new(), false);

@@ -46,24 +46,27 @@ pub(super) fn connect(
         .set("socket.timeout.ms", "10000")
         .set_log_level(RDKafkaLogLevel::Warning)
         .create_with_context(Context { desk, status, commit_failed: AtomicBool::new(false) })?;
-    let topics: Vec<&str> = settings.topics.iter().map(String::as_str).collect();
-    consumer.subscribe(&topics)?;
     Ok(consumer)
 }
 
 pub(super) fn run(
     consumer: BaseConsumer<Context>,
+    topics: &[String],
     status: &ConsumerStatus,
     shutdown: &CancellationToken,
 ) -> Result<(), ConsumerError> {
     let Context { desk, commit_failed, .. } = consumer.context().as_ref();
     let (mut last_commit, mut last_tick) = (Instant::now(), None::<Instant>);
-    let mut wait = POLL;
+    let (mut wait, mut member) = (POLL, false);
     let mut names = Names::default();
     while !shutdown.is_cancelled() {
         if last_tick.is_none_or(|last| last.elapsed() >= POLL_SOON) {
             last_tick = Some(Instant::now());
             status.polled();
+            if member == status.stays_out() {
+                member = !member;
+                if member { subscribe(&consumer, topics)? } else { consumer.unsubscribe() }
+            }
             wait = if desk.tick() { POLL_SOON } else { POLL };
             if let Some(list) = desk.resumable() {
                 consumer.resume(&list)?;
@@ -99,6 +102,11 @@ pub(super) fn run(
     }
     info!("consumer drained, leaving the group");
     Ok(())
+}
+
+fn subscribe(consumer: &BaseConsumer<Context>, topics: &[String]) -> Result<(), ConsumerError> {
+    let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
+    Ok(consumer.subscribe(&topics)?)
 }
 
 /// Errors that librdkafka mends by itself are only noted.

@@ -1,10 +1,13 @@
 //! How a consumer runs.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tracing::Span;
 
+use super::HeldKeys;
 use super::scheduler::Rules;
+use crate::dead_letters;
 use crate::settings::{GuardSettings, KafkaSettings, RetrySettings};
 
 /// A partition whose oldest unfinished record is so many offsets behind is not read further: 26 s of 10,000 records a second. Each costs
@@ -16,10 +19,13 @@ const WINDOW: u32 = 1 << 18;
 pub struct ConsumerSettings {
     /// Brokers.
     pub kafka: KafkaSettings,
-    /// Consumer group; also names its dead-letter topic.
+    /// Consumer group; also names its dead-letter and its retry topic.
     pub group: &'static str,
     /// Topics to read.
     pub topics: Vec<String>,
+    /// Keeps the order of a key beyond a dead letter: what comes behind it follows it, and comes back in order. `None`: the order ends there, and what
+    /// comes behind it is handled, which is right for events that commute.
+    pub held_keys: Option<Arc<dyn HeldKeys>>,
     /// Backoff and attempts.
     pub retry: RetrySettings,
     /// When to give up on handlers and on the stream.
@@ -41,13 +47,14 @@ pub struct ConsumerSettings {
 }
 
 impl ConsumerSettings {
-    /// A consumer of `topic` in `group` with defaults for the rest: 256 messages in flight, batches of up to 500 records and 4 MiB, 64 MiB held, 4 s to
+    /// A consumer of `topic`, and of what comes back from its dead letters, in `group`, with defaults for the rest: 256 messages in flight, batches of up to 500 records and 4 MiB, 64 MiB held, 4 s to
     /// drain.
     pub fn new(kafka: KafkaSettings, retry: RetrySettings, group: &'static str, topic: &str) -> Self {
         Self {
             kafka,
             group,
-            topics: vec![topic.to_owned()],
+            topics: vec![topic.to_owned(), dead_letters::retry_topic(topic, group)],
+            held_keys: None,
             retry,
             guard: GuardSettings::default(),
             in_flight: 256,

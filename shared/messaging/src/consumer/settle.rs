@@ -7,6 +7,8 @@ use super::job::{Burial, Job, Outcome, Run};
 use super::keys::Lane;
 use super::scheduler::Scheduler;
 
+const BEHIND: &str = "key held: an earlier record of the key is in dead letters";
+
 /// What became known by settling, for logs and health.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct News {
@@ -77,6 +79,11 @@ impl Scheduler {
             (Outcome::Skipped | Outcome::Buried, _) => None,
             (Outcome::Undecodable(reason), _) => {
                 job.burial = Some(Burial { reason, failures: 0 });
+                Some(Next::Bury)
+            }
+            // As little a failure of this one as what cannot be read is one of the handler: neither counts towards the limit.
+            (Outcome::Behind, _) => {
+                job.burial = Some(Burial { reason: BEHIND.to_owned(), failures: 0 });
                 Some(Next::Bury)
             }
             (Outcome::Poison(reason), _) => {

@@ -14,9 +14,9 @@ pub(super) struct Single<H: Handler, E> {
 }
 
 impl<H: Handler, E: Display + 'static> Shape for Single<H, E> {
-    async fn handle(&self, run: &Run, office: &Office) -> Vec<Outcome> {
-        let mut outcomes = Vec::with_capacity(run.jobs.len());
-        for job in &run.jobs {
+    async fn handle(&self, _: &Run, jobs: &[&Job], office: &Office) -> Vec<Outcome> {
+        let mut outcomes = Vec::with_capacity(jobs.len());
+        for job in jobs {
             outcomes.push(self.deliver(job, office).instrument(office.span(job)).await);
         }
         outcomes
@@ -33,7 +33,7 @@ impl<H: Handler, E: Display + 'static> Single<H, E> {
             }
             Err(reason) => return Outcome::Undecodable(reason),
         };
-        let delivery = delivery(job);
+        let delivery = delivery(job, office);
         match ask(self.handler.handle(&event, &delivery)).await {
             Answer::Ok => Outcome::Done,
             Answer::Poison(reason) => Outcome::Poison(reason),

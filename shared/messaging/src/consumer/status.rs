@@ -19,6 +19,8 @@ struct Shared {
     probes: AtomicU64,
     held: AtomicU64,
     paused: AtomicBool,
+    /// An operator wants the group left.
+    out: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -29,6 +31,8 @@ struct State {
     away: Option<String>,
     /// Why, while `Shared::paused` is set.
     paused: Option<String>,
+    /// Why the consumer paused by itself.
+    too_many_letters: Option<String>,
 }
 
 impl ConsumerStatus {
@@ -40,9 +44,9 @@ impl ConsumerStatus {
         state.stuck.is_none() && state.last_poll.is_none_or(|last| last.elapsed() < STUCK_AFTER)
     }
 
-    /// Whether the consumer has joined its group.
+    /// Whether the consumer has joined its group, or stays out because an operator said so.
     pub fn ready(&self) -> Result<(), String> {
-        if self.0.joined.load(Ordering::Relaxed) {
+        if self.0.joined.load(Ordering::Relaxed) || self.stays_out() {
             Ok(())
         } else {
             Err("has not joined its consumer group yet".to_owned())
@@ -57,6 +61,11 @@ impl ConsumerStatus {
             (None, Some(reason)) => Err(format!("waiting for a dependency: {reason}")),
             (None, None) => Ok(()),
         }
+    }
+
+    /// Why the consumer paused by itself, until it is resumed: it has written more dead letters than it may.
+    pub fn too_many_dead_letters(&self) -> Option<String> {
+        self.state().too_many_letters.clone()
     }
 
     /// Events of unknown types that were skipped since the start.
@@ -118,9 +127,15 @@ impl ConsumerStatus {
         changed
     }
 
-    pub(super) fn pause(&self, reason: String) {
-        self.state().paused = Some(reason);
+    pub(super) fn pause_for_letters(&self, reason: String) {
+        let mut state = self.state();
+        state.too_many_letters = Some(reason.clone());
+        state.paused.get_or_insert(reason);
         self.0.paused.store(true, Ordering::SeqCst);
+    }
+
+    pub(super) fn stays_out(&self) -> bool {
+        self.0.out.load(Ordering::SeqCst)
     }
 
     pub(super) fn is_paused(&self) -> bool {
@@ -145,15 +160,21 @@ impl ConsumerStatus {
 pub struct ConsumerControl(ConsumerStatus);
 
 impl ConsumerControl {
-    /// Hands nothing more to the handler; what it has already may finish, and the partitions stay assigned. The reason shows
-    /// in [`ConsumerStatus::flowing`].
+    /// Hands nothing more to the handler, drains as on a rebalance, and leaves the group: once all its consumers are paused the group is
+    /// empty, and its offsets can be altered. The reason shows in [`ConsumerStatus::flowing`].
     pub fn pause(&self, reason: impl Into<String>) {
-        self.0.pause(reason.into());
+        let mut state = self.0.state();
+        state.paused = Some(reason.into());
+        self.0.0.paused.store(true, Ordering::SeqCst);
+        self.0.0.out.store(true, Ordering::SeqCst);
     }
 
-    /// Goes on after [`Self::pause`], or after too many dead letters, which are counted from zero again.
+    /// Joins again after [`Self::pause`], or goes on after too many dead letters, which are counted from zero again.
     pub fn resume(&self) {
+        let mut state = self.0.state();
+        state.paused = None;
+        state.too_many_letters = None;
+        self.0.0.out.store(false, Ordering::SeqCst);
         self.0.0.paused.store(false, Ordering::SeqCst);
-        self.0.state().paused = None;
     }
 }

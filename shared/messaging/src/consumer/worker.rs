@@ -8,17 +8,19 @@ use std::sync::Arc;
 use futures::FutureExt;
 use tracing::{Span, error, info_span, warn};
 
+use super::dead_letter::{Origin, letter};
 use super::desk::SharedDesk;
+use super::held::Turn;
 use super::job::{Job, Outcome, Run};
 use super::status::ConsumerStatus;
-use super::{Answer, ConsumerSettings, Decode, Delivery, dead_letter};
+use super::{Answer, ConsumerSettings, Decode, Delivery, HeldKeys, held};
 use crate::headers;
 use crate::producer::Producer;
 
 /// How a run is put to the handler.
 pub(super) trait Shape: Send + Sync + 'static {
-    /// One outcome for each job of the run.
-    fn handle(&self, run: &Run, office: &Office) -> impl Future<Output = Vec<Outcome>> + Send;
+    /// One outcome for each of the jobs, which are all of the run's or some.
+    fn handle(&self, run: &Run, jobs: &[&Job], office: &Office) -> impl Future<Output = Vec<Outcome>> + Send;
 }
 
 /// What workers of any shape need.
@@ -27,6 +29,7 @@ pub(super) struct Office {
     pub(super) status: ConsumerStatus,
     group: &'static str,
     producer: Producer,
+    held: Option<Arc<dyn HeldKeys>>,
     continue_trace: fn(&Span, Option<&str>),
 }
 
@@ -37,7 +40,8 @@ impl Office {
         status: ConsumerStatus,
         producer: Producer,
     ) -> Self {
-        Self { desk, status, group: settings.group, producer, continue_trace: settings.continue_trace }
+        let (group, held) = (settings.group, settings.held_keys.clone());
+        Self { desk, status, group, producer, held, continue_trace: settings.continue_trace }
     }
 
     /// The span of a delivery, as part of the record's trace.
@@ -66,11 +70,53 @@ impl Office {
         )
     }
 
+    /// Puts the run to the handler, as far as the order of held keys allows it.
+    async fn handle<S: Shape>(&self, shape: &S, run: &Run) -> Vec<Outcome> {
+        let Some(held) = self.held.as_deref() else {
+            return shape.handle(run, &run.jobs.iter().collect::<Vec<_>>(), self).await;
+        };
+        let mut outcomes = vec![Outcome::Untouched; run.jobs.len()];
+        let places = match held::places(held, &run.jobs, self.group).await {
+            Ok(places) => places,
+            // The whole rest waits with the first.
+            Err(reason) => {
+                outcomes.iter_mut().take(1).for_each(|first| *first = Outcome::Unavailable(reason.clone()));
+                return outcomes;
+            }
+        };
+        let (mut handled, mut slots) = (Vec::new(), Vec::new());
+        let turns = held::turns(&run.jobs, &places);
+        for (((job, place), turn), slot) in run.jobs.iter().zip(places).zip(turns).zip(&mut outcomes) {
+            match turn {
+                Turn::Now => {
+                    handled.push((job, place));
+                    slots.push(slot);
+                }
+                Turn::Next => {}
+                Turn::Never => *slot = Outcome::Behind,
+            }
+        }
+        if !handled.is_empty() {
+            let jobs: Vec<&Job> = handled.iter().map(|(job, _)| *job).collect();
+            let mut answers = shape.handle(run, &jobs, self).await;
+            held::release(held, &handled, &mut answers, self.group).await;
+            slots.into_iter().zip(answers).for_each(|(slot, answer)| *slot = answer);
+        }
+        outcomes
+    }
+
     /// The jobs are done with only once their dead letters are acknowledged.
     async fn bury(&self, jobs: &[Job]) -> Vec<Outcome> {
+        if let Some(held) = self.held.as_deref()
+            && let Err(reason) = held::hold(held, jobs, self.group).await
+        {
+            warn!(reason, "a key could not be held, its dead letter waits");
+            return vec![Outcome::Unburied(reason); jobs.len()];
+        }
         let letters = jobs.iter().map(|job| {
             let reason = job.burial.as_ref().map_or("", |burial| burial.reason.as_str());
-            dead_letter::letter(&job.record, self.group, reason, job.tries)
+            let held = self.held.is_some() && !job.record.key.is_empty();
+            letter(&job.record, self.group, reason, job.tries, held)
         });
         let published = self.producer.publish(letters.collect()).await;
         jobs.iter().zip(published).map(|(job, published)| self.buried(job, published)).collect()
@@ -103,7 +149,7 @@ pub(super) async fn work<S: Shape>(shape: Arc<S>, office: Arc<Office>, mut run: 
             biased;
             outcomes = async {
                 match run.pass {
-                    Some(_) => shape.handle(&run, &office).await,
+                    Some(_) => office.handle(&*shape, &run).await,
                     None => office.bury(&run.jobs).await,
                 }
             } => outcomes,
@@ -126,12 +172,15 @@ pub(super) fn read<T, E: Display>(decode: Decode<T, E>, job: &Job) -> Result<Opt
     }
 }
 
-pub(super) fn delivery(job: &Job) -> Delivery {
+pub(super) fn delivery(job: &Job, office: &Office) -> Delivery {
+    let Origin { replays, beyond_horizon, .. } = Origin::of(&job.record, office.group);
     Delivery {
         topic: job.record.topic.clone(),
         partition: job.record.partition,
         offset: job.record.offset,
         attempt: job.tries.saturating_add(1),
+        replays,
+        beyond_horizon,
         traceparent: traceparent(job).map(str::to_owned),
     }
 }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use messaging::consumer::Answer;
-use messaging::headers::dead_letter;
 
 use crate::fixture::{Fixture, dead_letters};
 
@@ -54,8 +53,8 @@ async fn a_batch_that_fails_is_split_until_the_bad_record_stands_alone() {
         seen.entry(key.to_owned()).or_default().push(number.parse().unwrap());
     }
     assert!(seen.values().all(|numbers| *numbers == (0..15).collect::<Vec<_>>()), "{seen:?}");
-    let letters = dead_letters(&fixture);
-    let reasons: Vec<&str> = letters.iter().map(|letter| letter.header(dead_letter::REASON)).collect();
+    let letters = dead_letters(&fixture).await;
+    let reasons: Vec<&str> = letters.iter().map(|letter| letter.reason.as_str()).collect();
     assert_eq!(reasons, ["cannot be applied", "not an event"]);
     assert_eq!(fixture.committed(0), 302);
 }
@@ -85,7 +84,7 @@ async fn a_record_of_a_batch_that_fails_for_a_while_is_tried_again_alone_before_
         (of('a'), of('b')),
         (["a1", "a2", "a3"].map(String::from).into(), ["b1", "b2"].map(String::from).into())
     );
-    assert!(dead_letters(&fixture).is_empty());
+    assert!(dead_letters(&fixture).await.is_empty());
     assert_eq!(fixture.committed(0), 5);
 }
 
@@ -102,6 +101,6 @@ async fn a_batch_waits_as_a_whole_while_its_dependency_is_away_and_is_not_split(
     running.until_handled(100).await;
     running.stop().await;
     assert!(calls.load(Ordering::Relaxed) < 40, "{} calls", calls.load(Ordering::Relaxed));
-    assert!(dead_letters(&fixture).is_empty());
+    assert!(dead_letters(&fixture).await.is_empty());
     assert_eq!(fixture.committed(0), 100);
 }

@@ -218,5 +218,5 @@ async fn a_consumer_that_holds_little_pauses_and_resumes_without_a_record_lost_r
     running.until_handled(3000).await;
     running.stop().await;
     assert_eq!(fixture.handled(), events);
-    assert_eq!((fixture.committed(0), dead_letters(&fixture).len()), (3000, 0));
+    assert_eq!((fixture.committed(0), dead_letters(&fixture).await.len()), (3000, 0));
 }

@@ -6,9 +6,12 @@ use std::time::Duration;
 use messaging::consumer::{
     self, Answer, BatchHandler, ConsumerSettings, ConsumerStatus, Delivered, Delivery, Handler,
 };
-use messaging::{KafkaSettings, RetrySettings};
+use messaging::dead_letters::{self, Letter};
+use messaging::headers;
+use messaging::reader::{ReadRecord, TopicReader};
+use messaging::{KafkaSettings, OutgoingRecord, Producer, RetrySettings};
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::message::{Header, Headers, Message, OwnedHeaders};
+use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::{DefaultProducerContext, DeliveryFuture, FutureProducer, FutureRecord};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
@@ -113,7 +116,8 @@ impl Fixture {
         let cluster = MockCluster::new(1).unwrap();
         let topic = "things".to_owned();
         cluster.create_topic(&topic, partitions, 1).unwrap();
-        cluster.create_topic(&format!("{topic}.{group}.dlq"), 1, 1).unwrap();
+        cluster.create_topic(&dead_letters::topic(&topic, group), 1, 1).unwrap();
+        cluster.create_topic(&dead_letters::retry_topic(&topic, group), 1, 1).unwrap();
         let brokers = cluster.bootstrap_servers();
         let producer = ClientConfig::new().set("bootstrap.servers", &brokers).create().unwrap();
         Self { _cluster: cluster, brokers, topic, group, producer, handled: Arc::default() }
@@ -158,6 +162,18 @@ impl Fixture {
         self.start(decide, None)
     }
 
+    /// As [`Self::consume`], paused from the beginning.
+    pub(crate) fn consume_paused(
+        &self,
+        why: &str,
+        decide: impl Fn(&str, &Delivery) -> Answer + Send + Sync + 'static,
+    ) -> Running {
+        let status = ConsumerStatus::default();
+        status.control().pause(why);
+        let handler = Recording { decide, pace: None, handled: self.handled.clone() };
+        self.run_as(status, self.settings(), handler)
+    }
+
     /// Each record takes the handler `pace`.
     pub(crate) fn consume_at(
         &self,
@@ -182,13 +198,21 @@ impl Fixture {
             retry_base: Duration::from_millis(20),
             retry_cap: Duration::from_millis(50),
         };
-        let kafka = KafkaSettings { brokers: self.brokers.clone() };
-        ConsumerSettings::new(kafka, retry, self.group, &self.topic)
+        ConsumerSettings::new(self.kafka(), retry, self.group, &self.topic)
     }
 
     /// Whatever the handler does; it writes down itself what it handled.
     pub(crate) fn run(&self, settings: ConsumerSettings, handler: impl Handler<Event = String>) -> Running {
-        let (status, shutdown) = (ConsumerStatus::default(), CancellationToken::new());
+        self.run_as(ConsumerStatus::default(), settings, handler)
+    }
+
+    fn run_as(
+        &self,
+        status: ConsumerStatus,
+        settings: ConsumerSettings,
+        handler: impl Handler<Event = String>,
+    ) -> Running {
+        let shutdown = CancellationToken::new();
         let task = tokio::spawn(consumer::run(settings, decode, handler, status.clone(), shutdown.clone()));
         Running { status, handled: self.handled.clone(), shutdown, task }
     }
@@ -198,9 +222,17 @@ impl Fixture {
         &self,
         decide: impl Fn(&[&str]) -> Answer + Send + Sync + 'static,
     ) -> Running {
+        self.run_batches(self.settings(), RecordingBatches { decide, handled: self.handled.clone() })
+    }
+
+    /// Whatever the handler does; it writes down itself what it handled.
+    pub(crate) fn run_batches(
+        &self,
+        settings: ConsumerSettings,
+        handler: impl BatchHandler<Event = String>,
+    ) -> Running {
         let (status, shutdown) = (ConsumerStatus::default(), CancellationToken::new());
-        let handler = RecordingBatches { decide, handled: self.handled.clone() };
-        let (settings, stop) = (self.settings(), shutdown.clone());
+        let stop = shutdown.clone();
         let task = tokio::spawn(consumer::run_batches(settings, decode, handler, status.clone(), stop));
         Running { status, handled: self.handled.clone(), shutdown, task }
     }
@@ -226,6 +258,28 @@ impl Fixture {
         }
     }
 
+    /// Everything on a topic with one partition.
+    pub(crate) async fn records(&self, topic: &str) -> Vec<ReadRecord> {
+        let reader = TopicReader::connect(&self.kafka(), topic, PATIENCE).await.unwrap();
+        let (from, to): (Vec<i64>, Vec<i64>) = reader.watermarks().await.unwrap().into_iter().unzip();
+        let mut batches = reader.read(&from, &to);
+        let mut records = Vec::new();
+        while let Some(batch) = batches.recv().await {
+            records.extend(batch.unwrap());
+        }
+        records
+    }
+
+    /// Publishes as an operator's tool does.
+    pub(crate) async fn publish(&self, records: Vec<OutgoingRecord>) {
+        let producer = Producer::new(&self.kafka(), "operator", PATIENCE).unwrap();
+        producer.publish(records).await.into_iter().for_each(|outcome| outcome.unwrap());
+    }
+
+    fn kafka(&self) -> KafkaSettings {
+        KafkaSettings { brokers: self.brokers.clone() }
+    }
+
     fn reader(&self) -> BaseConsumer {
         ClientConfig::new()
             .set("bootstrap.servers", &self.brokers)
@@ -236,38 +290,19 @@ impl Fixture {
     }
 }
 
-pub(crate) struct Letter {
-    pub(crate) payload: String,
-    headers: OwnedHeaders,
-}
-
-impl Letter {
-    pub(crate) fn header(&self, name: &str) -> &str {
-        messaging::headers::text(&self.headers, name).unwrap_or_default()
-    }
-}
-
 /// Everything in the group's dead-letter topic.
-pub(crate) fn dead_letters(fixture: &Fixture) -> Vec<Letter> {
-    let topic = format!("{}.{}.dlq", fixture.topic, fixture.group);
-    let consumer = fixture.reader();
-    let (_, end) = consumer.fetch_watermarks(&topic, 0, PATIENCE).unwrap();
-    let mut list = TopicPartitionList::new();
-    list.add_partition_offset(&topic, 0, Offset::Beginning).unwrap();
-    consumer.assign(&list).unwrap();
-    let mut letters = Vec::new();
-    while (letters.len() as i64) < end {
-        let message = consumer.poll(PATIENCE).expect("a dead letter below the end offset").unwrap();
-        letters.push(Letter {
-            payload: String::from_utf8_lossy(message.payload().unwrap()).into_owned(),
-            headers: message.headers().map(rdkafka::message::BorrowedHeaders::detach).unwrap_or_default(),
-        });
-    }
-    letters
+pub(crate) async fn dead_letters(fixture: &Fixture) -> Vec<Letter> {
+    fixture.records(&dead_letters::topic(&fixture.topic, fixture.group)).await.iter().map(letter).collect()
 }
 
-impl std::fmt::Debug for Letter {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} {:?}", self.payload, self.headers.iter().map(|h| h.key).collect::<Vec<_>>())
-    }
+fn letter(record: &ReadRecord) -> Letter {
+    Letter::read(record).unwrap()
+}
+
+pub(crate) fn payload(letter: &Letter) -> &str {
+    std::str::from_utf8(&letter.payload).unwrap()
+}
+
+pub(crate) fn traceparent(letter: &Letter) -> &str {
+    headers::text(&letter.headers, headers::TRACEPARENT).unwrap_or_default()
 }

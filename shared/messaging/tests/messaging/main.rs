@@ -5,16 +5,17 @@
 mod batches;
 mod concurrency;
 mod fixture;
+mod held;
 mod protection;
 mod reader;
+mod replays;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use fixture::{Fixture, dead_letters};
+use fixture::{Fixture, dead_letters, payload, traceparent};
 use messaging::consumer::Answer;
-use messaging::headers::{self, dead_letter};
 
 #[tokio::test]
 async fn records_of_one_key_are_handled_in_order_and_committed_after_their_effect() {
@@ -44,7 +45,7 @@ async fn a_record_whose_effect_is_not_done_is_not_committed_and_comes_again() {
     running.until(|handled| handled.last().is_some_and(|last| last == "3")).await;
     running.stop().await;
     assert_eq!(fixture.committed(0), 3);
-    assert!(dead_letters(&fixture).is_empty());
+    assert!(dead_letters(&fixture).await.is_empty());
 }
 
 #[tokio::test]
@@ -62,11 +63,11 @@ async fn a_transient_failure_is_tried_again_and_goes_to_dead_letters_when_attemp
     running.stop().await;
 
     assert_eq!(fixture.handled().iter().filter(|event| *event == "bad").count(), 3, "three attempts are set");
-    let letters = dead_letters(&fixture);
+    let letters = dead_letters(&fixture).await;
     assert_eq!(letters.len(), 1);
-    assert_eq!(letters[0].payload, "bad");
-    assert_eq!(letters[0].header(dead_letter::REASON), "the provider answered 503");
-    assert_eq!(letters[0].header(dead_letter::ATTEMPTS), "3");
+    assert_eq!(payload(&letters[0]), "bad");
+    assert_eq!(letters[0].reason, "the provider answered 503");
+    assert_eq!(letters[0].attempts, 3);
 }
 
 #[tokio::test]
@@ -86,7 +87,7 @@ async fn a_dependency_that_refuses_everything_for_a_while_uses_up_no_message() {
     // 25 refusals are far more than four messages have attempts.
     running.until(|handled| handled.len() >= 25 + 4).await;
     running.stop().await;
-    assert!(dead_letters(&fixture).is_empty());
+    assert!(dead_letters(&fixture).await.is_empty());
     assert_eq!((fixture.committed(0), fixture.committed(1)), (2, 2));
 }
 
@@ -105,16 +106,13 @@ async fn poison_goes_to_dead_letters_at_once_with_where_it_came_from_and_stops_n
 
     assert_eq!(fixture.handled(), ["good", "bad", "panics", "last"], "each is asked once");
     assert_eq!((status.skipped(), status.dead_letters()), (1, 3));
-    let letters = dead_letters(&fixture);
-    let reasons: Vec<&str> = letters.iter().map(|letter| letter.header(dead_letter::REASON)).collect();
+    let letters = dead_letters(&fixture).await;
+    let reasons: Vec<&str> = letters.iter().map(|letter| letter.reason.as_str()).collect();
     assert_eq!(reasons, ["the provider answered 400", "the handler panicked", "not an event"]);
     let bad = &letters[0];
-    assert_eq!(bad.header(dead_letter::SOURCE_TOPIC), fixture.topic);
-    assert_eq!(bad.header(dead_letter::SOURCE_PARTITION), "0");
-    assert_eq!(bad.header(dead_letter::SOURCE_OFFSET), "1");
-    assert_eq!(bad.header(dead_letter::HANDLER), fixture.group);
-    assert_eq!(bad.header(dead_letter::KEY), "key");
-    assert_eq!(bad.header(headers::TRACEPARENT), fixture::TRACEPARENT, "the headers of the record stay");
+    assert_eq!((bad.source_topic.as_str(), bad.source_partition, bad.source_offset), (&*fixture.topic, 0, 1));
+    assert_eq!((bad.handler.as_str(), bad.key.as_slice(), bad.replays), (fixture.group, &b"key"[..], 0));
+    assert_eq!(traceparent(bad), fixture::TRACEPARENT, "the headers of the record stay");
 }
 
 #[tokio::test]

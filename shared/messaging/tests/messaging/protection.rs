@@ -70,7 +70,7 @@ async fn while_a_dependency_is_away_one_probe_at_a_time_asks_it_and_afterwards_a
     running.eventually("nothing waits", |status| status.flowing().is_ok()).await;
     running.stop().await;
     assert_eq!(fixture.handled().iter().collect::<BTreeSet<_>>().len(), 400);
-    assert!(dead_letters(&fixture).is_empty());
+    assert!(dead_letters(&fixture).await.is_empty());
     assert!(dependency.most.load(Ordering::SeqCst) > 1, "they run side by side again");
 }
 
@@ -91,12 +91,16 @@ async fn too_many_dead_letters_in_a_minute_pause_the_consumer_until_an_operator_
     let reason = running.status.flowing().unwrap_err();
     assert!(reason.starts_with("paused: more than 3 dead letters in a minute"), "{reason}");
     assert!(running.status.is_live(), "a restart would not help");
+    assert!(
+        running.status.too_many_dead_letters().is_some(),
+        "so that somebody can write it down for the whole group"
+    );
 
     mended.store(true, Ordering::SeqCst);
     running.status.control().resume();
     running.until_handled(7).await;
     running.stop().await;
-    assert_eq!((dead_letters(&fixture).len(), fixture.committed(0)), (4, 11));
+    assert_eq!((dead_letters(&fixture).await.len(), fixture.committed(0)), (4, 11));
 }
 
 /// Fails everything until somebody mends it.
@@ -126,13 +130,27 @@ async fn an_operator_can_pause_a_consumer_and_nothing_is_handled_until_it_is_res
     let control = running.status.control();
     control.pause("maintenance of the provider");
     assert_eq!(running.status.flowing(), Err("paused: maintenance of the provider".to_owned()));
+    assert!(running.status.ready().is_ok() && running.status.is_live());
     fixture.produce_unrelated(0, &["while paused"]).await;
-    running.eventually("the record is here", |status| status.held() == 1).await;
     assert_eq!(fixture.handled(), ["before"]);
     control.resume();
+    assert!(running.status.flowing().is_ok());
     running.until_handled(2).await;
     running.stop().await;
     assert_eq!(fixture.committed(0), 2);
+}
+
+#[tokio::test]
+async fn a_consumer_that_is_paused_before_it_starts_does_not_join() {
+    let fixture = Fixture::new("absent", 1).await;
+    fixture.produce(0, &["1"]).await;
+    let running = fixture.consume_paused("stopped before the last restart", |_, _| Answer::Ok);
+    running.eventually("it polls", |status| status.ready().is_ok()).await;
+    assert_eq!((fixture.handled().len(), fixture.committed(0)), (0, -1));
+    running.status.control().resume();
+    assert!(running.status.ready().is_err(), "it was no member till now");
+    running.until_handled(1).await;
+    running.stop().await;
 }
 
 struct Waiting(Arc<Semaphore>);

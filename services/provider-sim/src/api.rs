@@ -9,7 +9,7 @@ use serde::Serialize;
 use service_runtime::http::Json;
 use service_runtime::problem::Problem;
 
-use crate::channel::PerChannel;
+use crate::channel::{Channel, PerChannel};
 use crate::ledger::{OrderCounts, Totals};
 use crate::provider::Provider;
 use crate::settings::{Settings, SettingsChange};
@@ -31,9 +31,20 @@ pub(crate) async fn order(
     Answer(OrderDeliveries { order_id, counts })
 }
 
-/// `GET /api/deliveries`: the totals of each channel.
-pub(crate) async fn totals(State(provider): State<Arc<Provider>>) -> Answer<PerChannel<Totals>> {
-    Answer(provider.totals())
+/// A channel as it stands.
+#[derive(Serialize)]
+pub(crate) struct ChannelTotals {
+    #[serde(flatten)]
+    totals: Totals,
+    in_progress: u64,
+}
+
+/// `GET /api/deliveries`: the totals of each channel, and how many messages are being worked on.
+pub(crate) async fn totals(State(provider): State<Arc<Provider>>) -> Answer<PerChannel<ChannelTotals>> {
+    let totals = provider.totals();
+    let of =
+        |channel| ChannelTotals { totals: *totals.of(channel), in_progress: provider.in_progress(channel) };
+    Answer(PerChannel { email: of(Channel::Email), sms: of(Channel::Sms) })
 }
 
 /// `GET /api/settings`.

@@ -60,16 +60,24 @@ fn render(provider: &Provider) -> String {
 fn channels(page: &mut String, provider: &Provider) -> std::fmt::Result {
     let (totals, settings) = (provider.totals(), provider.settings());
     page.push_str("<div class=\"wide\"><table>\n<tr><th>Channel</th>");
-    for column in ["Delivered", "Repeated", "Refused", "Answers lost", "Latency", "Failures", "Lost answers"]
-    {
+    for column in [
+        "Delivered",
+        "Repeated",
+        "Refused",
+        "Answers lost",
+        "In progress",
+        "Latency",
+        "Failures",
+        "Lost answers",
+    ] {
         write!(page, "<th class=\"number\">{column}</th>")?;
     }
     page.push_str("</tr>\n");
     for channel in [Channel::Email, Channel::Sms] {
-        let totals = totals.of(channel);
+        let (totals, in_progress) = (totals.of(channel), provider.in_progress(channel));
         let ChannelSettings { latency_ms, failure_rate, lost_answer_rate } = settings.of(channel);
         write!(page, "<tr><td>{}</td>", label(channel))?;
-        for count in [totals.distinct, totals.repeated, totals.refused, totals.lost_answers] {
+        for count in [totals.distinct, totals.repeated, totals.refused, totals.lost_answers, in_progress] {
             write!(page, "<td class=\"number\">{count}</td>")?;
         }
         write!(page, "<td class=\"number\">{latency_ms} ms</td>")?;

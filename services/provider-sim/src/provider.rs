@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -71,6 +72,23 @@ pub struct Shown {
 pub struct Provider {
     settings: Mutex<Settings>,
     books: Mutex<Books>,
+    in_progress: PerChannel<AtomicU64>,
+}
+
+/// Counts a message for as long as it lives, also if its sender goes away.
+struct InProgress<'a>(&'a AtomicU64);
+
+impl<'a> InProgress<'a> {
+    fn begin(count: &'a AtomicU64) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for InProgress<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 #[derive(Debug)]
@@ -92,7 +110,11 @@ impl Provider {
             show(&mut latest, Shown { entry, preview: String::new() });
         })?;
         let books = Books { ledger, journal, latest, trouble: None };
-        Ok(Self { settings: Mutex::new(settings::DEFAULTS), books: Mutex::new(books) })
+        Ok(Self {
+            settings: Mutex::new(settings::DEFAULTS),
+            books: Mutex::new(books),
+            in_progress: PerChannel::default(),
+        })
     }
 
     /// Lets the latency pass, then decides. An error means that the journal cannot be written: nothing was delivered.
@@ -101,6 +123,7 @@ impl Provider {
     /// interrupts, so the one that decides second finds the key taken or free, never in between. A sender that goes away
     /// during the latency may drop this future; then nothing was decided.
     pub async fn deliver(&self, message: Message) -> io::Result<Reply> {
+        let _in_progress = InProgress::begin(self.in_progress.of(message.channel));
         let latency = self.settings().of(message.channel).latency_ms;
         tokio::time::sleep(Duration::from_millis(latency)).await;
         self.decide(message)
@@ -156,6 +179,11 @@ impl Provider {
     /// The counts over all messages.
     pub fn totals(&self) -> PerChannel<Totals> {
         self.books().ledger.totals()
+    }
+
+    /// Messages of the channel that are complete and not yet decided.
+    pub fn in_progress(&self, channel: Channel) -> u64 {
+        self.in_progress.of(channel).load(Ordering::Relaxed)
     }
 
     /// The latest messages, newest first.

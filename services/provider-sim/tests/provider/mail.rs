@@ -57,7 +57,7 @@ async fn a_refusal_is_transient_and_delivers_nothing() {
     assert_eq!(sim.deliveries("email", "order-1").await, (1, 0));
     assert_eq!(
         sim.json("/api/deliveries").await["email"],
-        json!({"distinct": 1, "repeated": 0, "refused": 1, "lost_answers": 0})
+        json!({"distinct": 1, "repeated": 0, "refused": 1, "lost_answers": 0, "in_progress": 0})
     );
 }
 

@@ -84,7 +84,7 @@ async fn a_lost_answer_is_a_delivery_without_one_byte_of_an_answer() {
     assert_eq!(sim.deliveries("sms", "order-1").await, (1, 1));
     assert_eq!(
         sim.json("/api/deliveries").await["sms"],
-        json!({"distinct": 1, "repeated": 1, "refused": 0, "lost_answers": 1})
+        json!({"distinct": 1, "repeated": 1, "refused": 0, "lost_answers": 1, "in_progress": 0})
     );
 }
 

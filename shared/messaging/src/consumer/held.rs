@@ -122,3 +122,41 @@ fn source(job: &Job, group: &str) -> Option<SourceRecord> {
         || SourceRecord { topic: origin.topic.to_owned(), key: record.key.clone(), offset: origin.offset };
     (!record.key.is_empty()).then(of_key)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::consumer::job::Record;
+    use crate::consumer::keys::Lanes;
+
+    fn places() -> impl Strategy<Value = Vec<(u8, Place)>> {
+        let place = prop_oneof![Just(Place::Free), Just(Place::First), Just(Place::Behind)];
+        proptest::collection::vec((0..3u8, place), 1..12)
+    }
+
+    proptest! {
+        #[test]
+        fn every_run_gets_on_and_nothing_follows_to_dead_letters_what_is_only_now_handled(run in places()) {
+            let mut lanes = Lanes::default();
+            let jobs: Vec<Job> = run.iter().map(|(key, _)| {
+                let key = vec![*key];
+                let lane = lanes.of(&key);
+                let record = Record { topic: "t".into(), partition: 0, offset: 0, key, payload: vec![], headers: None };
+                Job { epoch: 1, lane, record, tries: 0, failures: 0, burial: None }
+            }).collect();
+            let places: Vec<Place> = run.iter().map(|(_, place)| *place).collect();
+            let turns = turns(&jobs, &places);
+            prop_assert!(turns.iter().any(|turn| *turn != Turn::Next));
+            for (at, turn) in turns.iter().enumerate() {
+                let before = jobs[..at].iter().zip(&turns).any(|(job, turn)| job.lane == jobs[at].lane && *turn == Turn::Now);
+                match turn {
+                    Turn::Now => prop_assert!(places[at] != Place::Behind),
+                    Turn::Next => prop_assert!(before && places[at] == Place::Behind),
+                    Turn::Never => prop_assert!(!before && places[at] == Place::Behind),
+                }
+            }
+        }
+    }
+}

@@ -23,7 +23,8 @@ pub enum GroupError {
     HasMembers(String),
 }
 
-/// How many consumers are members of the group at this moment. A member that was killed counts until its session times out.
+/// How many consumers are members of the group at this moment. A member that was killed counts until its session times out. Members under the
+/// protocol of KIP-848 are not seen: librdkafka asks for the classic ones; [`commit`] is refused there all the same.
 pub async fn members(settings: &KafkaSettings, group: &str, timeout: Duration) -> Result<usize, GroupError> {
     let (consumer, name) = (observer(settings, group)?, group.to_owned());
     within(timeout, move || {
@@ -68,6 +69,7 @@ fn is_refused(error: &KafkaError) -> bool {
         error.rdkafka_error_code(),
         Some(
             RDKafkaErrorCode::UnknownMemberId
+                | RDKafkaErrorCode::StaleMemberEpoch
                 | RDKafkaErrorCode::IllegalGeneration
                 | RDKafkaErrorCode::RebalanceInProgress
         )

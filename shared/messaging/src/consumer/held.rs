@@ -139,7 +139,7 @@ mod tests {
     proptest! {
         #[test]
         fn every_run_gets_on_and_nothing_follows_to_dead_letters_what_is_only_now_handled(run in places()) {
-            let mut lanes = Lanes::default();
+            let lanes = Lanes::default();
             let jobs: Vec<Job> = run.iter().map(|(key, _)| {
                 let key = vec![*key];
                 let lane = lanes.of(&key);

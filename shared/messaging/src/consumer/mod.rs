@@ -40,7 +40,7 @@ use self::worker::{Office, Shape, work};
 use crate::producer::Producer;
 
 pub use held::{HeldKeys, Place, SourceRecord};
-pub use settings::ConsumerSettings;
+pub use settings::{ConsumerSettings, GroupProtocol};
 pub use status::{ConsumerControl, ConsumerStatus};
 
 const DEAD_LETTER_TIMEOUT: Duration = Duration::from_secs(5);

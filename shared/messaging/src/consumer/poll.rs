@@ -15,7 +15,7 @@ use super::context::Context;
 use super::desk::SharedDesk;
 use super::job::Record;
 use super::status::ConsumerStatus;
-use super::{ConsumerError, ConsumerSettings};
+use super::{ConsumerError, ConsumerSettings, GroupProtocol};
 
 /// How long a shutdown or an operator's word may go unnoticed.
 const POLL: Duration = Duration::from_millis(50);
@@ -29,17 +29,22 @@ pub(super) fn connect(
     desk: SharedDesk,
     status: ConsumerStatus,
 ) -> Result<BaseConsumer<Context>, ConsumerError> {
-    let consumer: BaseConsumer<Context> = ClientConfig::new()
+    let mut config = ClientConfig::new();
+    match settings.protocol {
+        GroupProtocol::Classic => config
+            .set("partition.assignment.strategy", "cooperative-sticky")
+            // A killed process is replaced within seconds, not after the default of 45.
+            .set("session.timeout.ms", "6000")
+            .set("heartbeat.interval.ms", "2000"),
+        GroupProtocol::Consumer => config.set("group.protocol", "consumer"),
+    };
+    let consumer: BaseConsumer<Context> = config
         .set("bootstrap.servers", &settings.kafka.brokers)
         .set("group.id", settings.group)
         .set("client.id", settings.group)
         .set("enable.auto.commit", "false")
         .set("enable.auto.offset.store", "false")
         .set("auto.offset.reset", "earliest")
-        .set("partition.assignment.strategy", "cooperative-sticky")
-        // A killed process is replaced within seconds, not after the default of 45.
-        .set("session.timeout.ms", "6000")
-        .set("heartbeat.interval.ms", "2000")
         .set("fetch.wait.max.ms", "100")
         .set("queued.max.messages.kbytes", "16384")
         .set("reconnect.backoff.max.ms", "1000")

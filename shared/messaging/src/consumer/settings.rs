@@ -14,6 +14,16 @@ use crate::settings::{GuardSettings, KafkaSettings, RetrySettings};
 /// a bit.
 const WINDOW: u32 = 1 << 18;
 
+/// Who deals out the partitions of a group to its members. All members of a group have to agree; a group changes over while it has none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum GroupProtocol {
+    /// One of the members does, cooperatively: partitions that stay where they are go on.
+    #[default]
+    Classic,
+    /// The broker does (KIP-848). Session time-out and heartbeats are the broker's settings then.
+    Consumer,
+}
+
 /// How a consumer runs.
 #[derive(Clone, Debug)]
 pub struct ConsumerSettings {
@@ -23,6 +33,8 @@ pub struct ConsumerSettings {
     pub group: &'static str,
     /// Topics to read.
     pub topics: Vec<String>,
+    /// Who deals out the partitions.
+    pub protocol: GroupProtocol,
     /// Keeps the order of a key beyond a dead letter: what comes behind it follows it, and comes back in order. `None`: the order ends there, and what
     /// comes behind it is handled, which is right for events that commute.
     pub held_keys: Option<Arc<dyn HeldKeys>>,
@@ -54,6 +66,7 @@ impl ConsumerSettings {
             kafka,
             group,
             topics: vec![topic.to_owned(), dead_letters::retry_topic(topic, group)],
+            protocol: GroupProtocol::default(),
             held_keys: None,
             retry,
             guard: GuardSettings::default(),

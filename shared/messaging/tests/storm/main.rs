@@ -1,16 +1,18 @@
 //! A rebalance storm on a real broker: consumers come and go all the time, and still nothing is missed, and the first occurrences of
 //! each key come in order.
 //!
-//! `STORM_RECORDS=100000 STORM_RESTARTS=16` for the full size; the default takes less than a minute.
+//! `STORM_RECORDS=100000 STORM_RESTARTS=16` for the full size; the default takes less than a minute. `STORM_PROTOCOL=consumer` leaves
+//! the assignment to the broker. It prints how long any partition stood still; run with `--nocapture` to see it.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use messaging::consumer::{self, Answer, ConsumerSettings, ConsumerStatus, Delivery, Handler};
+use clap::ValueEnum;
+use messaging::consumer::{self, Answer, ConsumerSettings, ConsumerStatus, Delivery, GroupProtocol, Handler};
 use messaging::{KafkaSettings, OutgoingRecord, Producer, RetrySettings};
 use testkit::{Servers, eventually};
 use tokio_util::sync::CancellationToken;
@@ -30,10 +32,18 @@ struct Inbox {
     firsts: Mutex<HashMap<String, Vec<usize>>>,
     distinct: AtomicUsize,
     deliveries: AtomicUsize,
+    /// By partition: when something was delivered last, and the longest time between two deliveries.
+    standstills: Mutex<HashMap<i32, (Instant, Duration)>>,
 }
 
 impl Inbox {
-    fn note(&self, event: &(String, usize)) {
+    fn note(&self, event: &(String, usize), partition: i32) {
+        let now = Instant::now();
+        let mut standstills = self.standstills.lock().unwrap();
+        let (last, longest) = standstills.entry(partition).or_insert((now, Duration::ZERO));
+        *longest = now.duration_since(*last).max(*longest);
+        *last = now;
+        drop(standstills);
         self.deliveries.fetch_add(1, Ordering::Relaxed);
         let mut firsts = self.firsts.lock().unwrap();
         let seen = firsts.entry(event.0.clone()).or_default();
@@ -54,10 +64,10 @@ struct Noting {
 impl Handler for Noting {
     type Event = (String, usize);
 
-    async fn handle(&self, event: &Self::Event, _: &Delivery) -> Answer {
+    async fn handle(&self, event: &Self::Event, delivery: &Delivery) -> Answer {
         // The work of the handler: deliveries are under way when partitions move.
         tokio::time::sleep(Duration::from_millis(1)).await;
-        self.inbox.note(event);
+        self.inbox.note(event, delivery.partition);
         if self.share.fetch_sub(1, Ordering::Relaxed) == 1 {
             self.over.cancel();
         }
@@ -105,6 +115,8 @@ async fn publish(kafka: &KafkaSettings, topic: &str, records: usize) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn consumers_that_come_and_go_miss_nothing_and_see_each_key_in_order() {
     let (records, restarts) = (size("STORM_RECORDS", 20_000), size("STORM_RESTARTS", 4));
+    let protocol = std::env::var("STORM_PROTOCOL")
+        .map_or(GroupProtocol::Classic, |name| GroupProtocol::from_str(&name, true).unwrap());
     let servers = Servers::shared().await;
     let kafka = KafkaSettings { brokers: servers.kafka_brokers().to_owned() };
     let topic = servers.topic("storm", PARTITIONS).await;
@@ -123,10 +135,11 @@ async fn consumers_that_come_and_go_miss_nothing_and_see_each_key_in_order() {
         .map(|_| {
             let mut settings = ConsumerSettings::new(kafka.clone(), retry.clone(), group, &topic);
             settings.in_flight = 16;
+            settings.protocol = protocol;
             tokio::spawn(lives(settings, inbox.clone(), restarts, share, end.clone()))
         })
         .collect();
-    let started = std::time::Instant::now();
+    let started = Instant::now();
     eventually(Duration::from_secs(600), "every record was handled", async || {
         match inbox.distinct.load(Ordering::Relaxed) {
             handled if handled == records => Ok(()),
@@ -143,9 +156,15 @@ async fn consumers_that_come_and_go_miss_nothing_and_see_each_key_in_order() {
     let firsts = inbox.firsts.lock().unwrap();
     let out_of_order = firsts.iter().filter(|(_, numbers)| **numbers != expected).count();
     let repeats = inbox.deliveries.load(Ordering::Relaxed) - records;
+    let mut standstills: Vec<Duration> =
+        inbox.standstills.lock().unwrap().values().map(|(_, longest)| *longest).collect();
+    standstills.sort_unstable();
     println!(
-        "{records} records, {CONSUMERS} consumers with {restarts} restarts each: {:.1} s, {repeats} repeats",
-        started.elapsed().as_secs_f64()
+        "{protocol:?}: {records} records, {CONSUMERS} consumers with {restarts} restarts each: {:.1} s, {repeats} repeats, longest standstill of a \
+         partition: {:.1?} in the median, {:.1?} at worst",
+        started.elapsed().as_secs_f64(),
+        standstills[standstills.len() / 2],
+        standstills[standstills.len() - 1]
     );
     assert_eq!((firsts.len(), out_of_order), (records / EVENTS, 0));
 }

@@ -7,6 +7,8 @@
 //! claim would read all rows that died since it began; when it has ended, the claim that shows its end is thrown away and
 //! repeated from its lowest id.
 //!
+//! What no transaction can still bring is also what whoever takes a bucket over need not read: see [`Horizon::marks`].
+//!
 //! This covers every writer that locks or creates the aggregate's row before it inserts into the outbox: its transaction has
 //! an id before its row has one. For all others there is the sweep from the beginning.
 
@@ -37,6 +39,8 @@ struct Cursor {
     epoch: i64,
     /// All visible rows up to here were claimed.
     read: i64,
+    /// Rows up to here were done with when the bucket was taken over.
+    mark: i64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -56,9 +60,19 @@ pub(crate) struct Plan {
 }
 
 impl Horizon {
-    /// Reads `bucket`, held under `epoch`, from the beginning.
-    pub(crate) fn add(&mut self, bucket: i16, epoch: i64) {
-        self.cursors.insert(bucket, Cursor { epoch, read: 0 });
+    /// Reads `bucket`, held under `epoch`, from `mark` on, which a former holder left; 0 is the beginning.
+    pub(crate) fn add(&mut self, bucket: i16, epoch: i64, mark: i64) {
+        self.cursors.insert(bucket, Cursor { epoch, read: mark, mark });
+    }
+
+    /// Of each bucket the id up to which all rows were claimed, with none below that a transaction in progress could still bring:
+    /// one that begins later takes higher ids. Once what was claimed up to there is settled, a next holder may begin there.
+    pub(crate) fn marks(&self) -> BTreeMap<i16, i64> {
+        let open = self.open.values().map(|open| open.above).chain(self.overdue).min().unwrap_or(i64::MAX);
+        self.cursors
+            .iter()
+            .map(|(bucket, cursor)| (*bucket, cursor.read.min(open).max(cursor.mark)))
+            .collect()
     }
 
     /// No longer reads `bucket`.
@@ -81,7 +95,7 @@ impl Horizon {
         let recent = self.open.values().filter(|open| now < open.since + LONG).map(|open| open.above);
         let from = recent.chain(self.overdue).min().unwrap_or(i64::MAX);
         let start = |(bucket, cursor): (&i16, &Cursor)| {
-            let after = if sweep.contains(bucket) { 0 } else { cursor.read.min(from) };
+            let after = if sweep.contains(bucket) { 0 } else { cursor.read.min(from).max(cursor.mark) };
             Start { bucket: *bucket, after }
         };
         Plan {

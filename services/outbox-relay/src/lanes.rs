@@ -5,7 +5,7 @@
 //! - rows are sent in the order of their ids, and a row only after the one before it was acknowledged;
 //! - a refusal counts only for a row that was in flight alone: librdkafka fails every record of a refused batch.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use persistence::outbox::{Row, RowId, Start};
 use uuid::Uuid;
@@ -257,6 +257,19 @@ impl Lanes {
         let after: HashMap<i16, i64> = starts.iter().map(|start| (start.bucket, start.after)).collect();
         let met = |(id, bucket): &(&i64, &i16)| after.get(*bucket).is_some_and(|after| *id > after);
         self.ids.iter().filter(met).map(|(id, _)| *id).collect()
+    }
+
+    /// Of each bucket of which something is in hand, the lowest id below which all that was claimed is settled.
+    pub(crate) fn settled_below(&self) -> BTreeMap<i16, i64> {
+        let in_hand = self.ids.iter().map(|(id, bucket)| (*bucket, *id));
+        let in_table =
+            |(key, after): (&Uuid, &i64)| Some((self.lanes.get(key)?.bucket, after.saturating_add(1)));
+        let mut lowest = BTreeMap::new();
+        for (bucket, id) in in_hand.chain(self.crowded.iter().filter_map(in_table)) {
+            let known = lowest.entry(bucket).or_insert(id);
+            *known = id.min(*known);
+        }
+        lowest
     }
 
     /// Keys that a claim must leave out, because they are read by themselves.

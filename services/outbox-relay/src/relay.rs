@@ -32,6 +32,9 @@ pub struct RelaySettings {
     /// Longest time between two sweeps, which read every bucket from its beginning; longer when a sweep takes long, so that
     /// sweeping stays below a tenth of the time.
     pub sweep: Duration,
+    /// How far a bucket is done with is written down whenever it has moved by so many ids. The default is 1,000 rows, if all buckets are as
+    /// busy: through so many dead rows of each bucket a relay reads at most when it takes over.
+    pub mark_every: i64,
     /// Wait after a failure.
     pub pause: Duration,
 }
@@ -47,6 +50,7 @@ impl Default for RelaySettings {
             shortest_idle: Duration::from_millis(5),
             longest_idle: Duration::from_millis(250),
             sweep: Duration::from_secs(1),
+            mark_every: 64_000,
             pause: Duration::from_millis(500),
         }
     }

@@ -34,7 +34,7 @@ fn start(plan: &Plan) -> i64 {
 /// A horizon whose first claim saw rows 1 to 10 and transaction 5 in progress.
 fn read_to_ten(now: Instant) -> Horizon {
     let mut horizon = Horizon::default();
-    horizon.add(BUCKET, 1);
+    horizon.add(BUCKET, 1, 0);
     let plan = horizon.plan(now, &[BUCKET].into());
     let observed = horizon.observe(&plan, &snapshot(6, &[5]), (1..=10).map(row).collect(), 100, now);
     assert_eq!(observed.unwrap().rows.len(), 10);
@@ -62,12 +62,32 @@ fn while_a_transaction_is_young_its_rows_are_looked_for_and_then_only_when_it_ha
 }
 
 #[test]
+fn who_takes_over_begins_below_what_a_transaction_in_progress_can_bring_and_reads_no_dead_rows() {
+    let now = Instant::now();
+    let mut horizon = read_to_ten(now);
+    assert_eq!(horizon.marks()[&BUCKET], 0, "transaction 5 may bring row 1");
+    let plan = horizon.plan(now, &NONE);
+    horizon.observe(&plan, &snapshot(9, &[8]), vec![row(11)], 100, now).unwrap();
+    let plan = horizon.plan(now, &NONE);
+    horizon.observe(&plan, &snapshot(12, &[8]), vec![row(12), row(13)], 100, now).unwrap();
+    assert_eq!(horizon.marks()[&BUCKET], 10, "transaction 8 began after row 10 was seen");
+
+    let mut next = Horizon::default();
+    next.add(BUCKET, 2, 10);
+    let plan = next.plan(now, &NONE);
+    assert_eq!(start(&plan), 10);
+    next.observe(&plan, &snapshot(12, &[8]), vec![], 100, now).unwrap();
+    assert_eq!(start(&next.plan(now, &NONE)), 10, "not lower, though transaction 8 is new to it");
+    assert_eq!(start(&next.plan(now, &[BUCKET].into())), 0, "but for a sweep");
+}
+
+#[test]
 fn rows_of_a_bucket_that_was_lost_and_won_again_meanwhile_are_not_used() {
     let now = Instant::now();
     let mut horizon = read_to_ten(now);
     let plan = horizon.plan(now, &NONE);
     horizon.remove(BUCKET);
-    horizon.add(BUCKET, 2);
+    horizon.add(BUCKET, 2, 0);
     let observed = horizon.observe(&plan, &snapshot(9, &[]), vec![row(11)], 100, now).unwrap();
     assert!(observed.rows.is_empty());
     assert_eq!(start(&horizon.plan(now + LONG, &NONE)), 0);
@@ -84,6 +104,8 @@ enum Event {
     Claim(usize, bool),
     /// Time passes: what is in progress becomes long.
     Wait,
+    /// Another relay takes over, from the mark.
+    TakeOver,
 }
 
 fn event() -> impl Strategy<Value = Event> {
@@ -93,6 +115,7 @@ fn event() -> impl Strategy<Value = Event> {
         1 => (0..6u8).prop_map(Event::RollBack),
         5 => ((1..4usize), prop::bool::weighted(0.1)).prop_map(|(limit, sweep)| Event::Claim(limit, sweep)),
         3 => Just(Event::Wait),
+        1 => Just(Event::TakeOver),
     ]
 }
 
@@ -106,7 +129,7 @@ proptest! {
         let mut open: BTreeMap<u8, (u64, i64)> = BTreeMap::new();
         let mut table: BTreeMap<i64, u8> = BTreeMap::new();
         let mut claimed: BTreeSet<i64> = BTreeSet::new();
-        horizon.add(BUCKET, 1);
+        horizon.add(BUCKET, 1, 0);
         let end = (0..6).map(Event::Commit).chain([Event::Wait]).chain((0..200).map(|_| Event::Claim(3, false)));
         for event in events.into_iter().chain(end) {
             match event {
@@ -123,6 +146,12 @@ proptest! {
                 }
                 Event::RollBack(key) => drop(open.remove(&key)),
                 Event::Wait => now += LONG,
+                Event::TakeOver => {
+                    // What was claimed counts as settled here.
+                    let mark = horizon.marks()[&BUCKET];
+                    horizon = Horizon::default();
+                    horizon.add(BUCKET, 2, mark);
+                }
                 Event::Claim(limit, sweep) => {
                     let swept = if sweep { BTreeSet::from([BUCKET]) } else { NONE };
                     let plan = horizon.plan(now, &swept);

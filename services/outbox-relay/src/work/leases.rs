@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use persistence::outbox::{self, BUCKETS, Lease, Tended};
+use persistence::outbox::{self, BUCKETS, Holding, Lease, Tended};
 use sqlx::PgPool;
 use tokio::time::Instant;
 use tracing::{info, warn};
@@ -38,7 +38,28 @@ impl Work {
             self.lease.remove(bucket);
         }
         self.next_tending = now + self.settings.tending;
-        self.tending.start(tend(self.pool.clone(), part, self.settings.lease));
+        let marks = self.new_marks();
+        let marked = self.lease.part(&marks.keys().copied().collect::<Vec<_>>());
+        let marks = marks.into_values().collect();
+        self.tending.start(tend(self.pool.clone(), part, (marked, marks), self.settings.lease));
+    }
+
+    /// Marks that are worth being written.
+    fn new_marks(&mut self) -> BTreeMap<i16, i64> {
+        let settled_below = self.lanes.settled_below();
+        let mut marks = self.horizon.marks();
+        marks.retain(|bucket, mark| {
+            if let Some(first) = settled_below.get(bucket) {
+                *mark = first.saturating_sub(1).min(*mark);
+            }
+            let written = self.marks.entry(*bucket).or_default();
+            let moved = mark.saturating_sub(*written) >= self.settings.mark_every;
+            if moved {
+                *written = *mark;
+            }
+            moved
+        });
+        marks
     }
 
     /// Buckets that can be given back.
@@ -66,12 +87,10 @@ impl Work {
     }
 
     /// Takes note of the buckets that are really held.
-    fn hold(&mut self, held: BTreeMap<i16, i64>) {
-        let lost: Vec<i16> = self
-            .lease
-            .buckets()
-            .filter(|bucket| held.get(bucket) != self.lease.epoch(*bucket).as_ref())
-            .collect();
+    fn hold(&mut self, held: BTreeMap<i16, Holding>) {
+        let epoch = |bucket: &i16| held.get(bucket).map(|holding| holding.epoch);
+        let lost: Vec<i16> =
+            self.lease.buckets().filter(|bucket| epoch(bucket) != self.lease.epoch(*bucket)).collect();
         if !lost.is_empty() {
             warn!(buckets = lost.len(), "other relays took over");
         }
@@ -80,14 +99,15 @@ impl Work {
             self.leaving.remove(&bucket);
             self.lease.remove(bucket);
         }
-        let gained: Vec<(i16, i64)> =
+        let gained: Vec<(i16, Holding)> =
             held.into_iter().filter(|(bucket, _)| self.lease.epoch(*bucket).is_none()).collect();
         if gained.is_empty() {
             return;
         }
         info!(buckets = gained.len(), "leases taken");
-        for (bucket, epoch) in &gained {
-            self.horizon.add(*bucket, *epoch);
+        for (bucket, Holding { epoch, mark }) in &gained {
+            self.horizon.add(*bucket, *epoch, *mark);
+            self.marks.insert(*bucket, *mark);
         }
         self.lease.extend(gained);
         self.claims.at_once(Instant::now());
@@ -110,11 +130,14 @@ impl Work {
     }
 }
 
-async fn tend(pool: PgPool, part: Lease, lease: Duration) -> Tending {
+async fn tend(pool: PgPool, part: Lease, (marked, marks): (Lease, Vec<i64>), lease: Duration) -> Tending {
     let asked = Instant::now();
     let outcome = in_time(lease, async {
         if !part.is_empty() {
             outbox::give_back(&pool, &part).await?;
+        }
+        if !marks.is_empty() {
+            outbox::remember(&pool, &marked, &marks).await?;
         }
         let owner = part.owner();
         let mut tended = outbox::tend(&pool, owner, lease).await?;

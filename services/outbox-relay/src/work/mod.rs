@@ -8,7 +8,7 @@ mod rows;
 mod sending;
 mod sweeps;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::future::{pending, ready};
 use std::time::Duration;
 
@@ -53,6 +53,8 @@ pub(crate) struct Work {
 
     lanes: Lanes,
     horizon: Horizon,
+    /// What was last written down of how far each bucket is done with.
+    marks: BTreeMap<i16, i64>,
     claims: Claims,
     /// Rows refused alone, whose keys are to be blocked.
     refused: VecDeque<(Row, String)>,
@@ -93,6 +95,7 @@ impl Work {
             next_tending: now,
             lanes: Lanes::default(),
             horizon: Horizon::default(),
+            marks: BTreeMap::new(),
             claims: Claims::new(now, &settings),
             refused: VecDeque::new(),
             released: false,

@@ -26,7 +26,8 @@ pub(super) struct Sweeps {
 
 impl Sweeps {
     pub(super) fn new(period: Duration, now: Instant) -> Self {
-        Self { period, next: now, width: BUCKETS, from: 0, all: false }
+        // How much lies dead in the table is not known yet.
+        Self { period, next: now, width: 1, from: 0, all: false }
     }
 
     /// The next claim has to read everything from its beginning.
@@ -73,8 +74,17 @@ mod tests {
 
     #[test]
     fn while_sweeping_is_cheap_one_claim_a_period_sweeps_everything() {
-        let now = Instant::now();
+        let mut now = Instant::now();
         let mut sweeps = Sweeps::new(PERIOD, now);
+        let mut first_period = BTreeSet::new();
+        for step in 0..6 {
+            let due = sweeps.due(now, &held());
+            assert_eq!(due.len(), (1 << step).min(32), "at first with care");
+            sweeps.done(&due, 32, now, now);
+            now += PERIOD * u32::try_from(due.len()).unwrap() / 32;
+            first_period.extend(due);
+        }
+        assert_eq!(first_period, held());
         assert_eq!(sweeps.due(now, &held()), held());
         sweeps.done(&held(), 32, now, now);
         assert!(sweeps.due(now + PERIOD / 2, &held()).is_empty());

@@ -170,6 +170,7 @@ impl Fixture {
             tending: Duration::from_millis(200),
             message_timeout: Duration::from_secs(1),
             pause: Duration::from_millis(100),
+            mark_every: 1,
             ..RelaySettings::default()
         };
         let (status, shutdown) = (RelayStatus::default(), CancellationToken::new());

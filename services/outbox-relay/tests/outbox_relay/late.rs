@@ -1,8 +1,9 @@
 //! Commit order is not id order, and somebody may keep a transaction open.
 
+use testkit::eventually;
 use uuid::Uuid;
 
-use crate::fixture::Fixture;
+use crate::fixture::{Fixture, PATIENCE};
 
 #[tokio::test]
 async fn a_row_that_commits_after_rows_with_higher_ids_is_published_too() {
@@ -51,6 +52,59 @@ async fn later_events_of_a_key_do_not_overtake_one_that_was_committed_late() {
         .map(|record| record.headers["ce_sequence"].parse().unwrap())
         .collect();
     assert_eq!(seen, (1..=20).collect::<Vec<i64>>());
+}
+
+#[tokio::test]
+async fn who_takes_over_begins_where_the_one_before_was_and_misses_nothing_that_is_committed_later() {
+    let fixture = Fixture::new().await;
+    let late = Uuid::now_v7();
+    for round in 0..3 {
+        let relay = fixture.relay();
+        // Some in every bucket.
+        let others: Vec<Uuid> = (0..1500).map(|_| Uuid::now_v7()).collect();
+        let before: i64 = sqlx::query_scalar("SELECT last_value FROM outbox_id_seq")
+            .fetch_one(&fixture.pool)
+            .await
+            .unwrap();
+        fixture.insert_for_all(&others, 1).await;
+        fixture.until_empty().await;
+        let mut slow = fixture.pool.begin().await.unwrap();
+        sqlx::query("SELECT pg_current_xact_id()::text").execute(&mut *slow).await.unwrap();
+        fixture.insert_in(&mut slow, late, 2 * round + 1, "{}").await;
+        fixture.insert_for_all(&others, 2).await;
+        fixture.until_empty().await;
+        let open = lowest_open_row(&mut slow).await;
+        eventually(PATIENCE, "all buckets are marked", async || {
+            let marks: Vec<i64> =
+                sqlx::query_scalar("SELECT mark FROM outbox_lease").fetch_all(&fixture.pool).await.unwrap();
+            assert!(marks.iter().all(|mark| *mark < open), "a mark beyond row {open}: {marks:?}");
+            if marks.iter().all(|mark| *mark > before) { Ok(()) } else { Err(format!("{marks:?}")) }
+        })
+        .await;
+        relay.kill();
+        let next = fixture.relay();
+        slow.commit().await.unwrap();
+        fixture.insert(late, 2 * round + 2, "{}").await;
+        fixture.until_empty().await;
+        next.stop().await;
+    }
+    let of_late: Vec<i64> = fixture
+        .read_all()
+        .await
+        .iter()
+        .filter(|record| record.key == late.to_string())
+        .map(|record| record.headers["ce_sequence"].parse().unwrap())
+        .collect();
+    assert_eq!(of_late, (1..=6).collect::<Vec<i64>>());
+}
+
+async fn lowest_open_row(transaction: &mut sqlx::PgConnection) -> i64 {
+    sqlx::query_scalar(
+        "SELECT min(id) FROM outbox WHERE xmin::text::bigint = pg_current_xact_id()::text::bigint",
+    )
+    .fetch_one(transaction)
+    .await
+    .unwrap()
 }
 
 #[tokio::test]

@@ -57,8 +57,8 @@ impl Lease {
     }
 
     /// Adds buckets that [`take`] returned.
-    pub fn extend(&mut self, taken: impl IntoIterator<Item = (i16, i64)>) {
-        self.buckets.extend(taken);
+    pub fn extend(&mut self, taken: impl IntoIterator<Item = (i16, Holding)>) {
+        self.buckets.extend(taken.into_iter().map(|(bucket, holding)| (bucket, holding.epoch)));
     }
 
     /// Forgets a bucket.
@@ -73,11 +73,20 @@ impl Lease {
     }
 }
 
+/// How a bucket is held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Holding {
+    /// The epoch under which it was taken.
+    pub epoch: i64,
+    /// Its rows up to here are done with; see [`remember`].
+    pub mark: i64,
+}
+
 /// What [`tend`] found.
 #[derive(Clone, Debug)]
 pub struct Tended {
-    /// Buckets of this owner, with their epochs.
-    pub held: BTreeMap<i16, i64>,
+    /// Buckets of this owner.
+    pub held: BTreeMap<i16, Holding>,
     /// Other relays that are alive.
     pub others: u64,
     /// Buckets without a living owner.
@@ -97,6 +106,7 @@ pub async fn tend(pool: &PgPool, owner: Uuid, duration: Duration) -> Result<Tend
            )
            SELECT ARRAY(SELECT bucket FROM outbox_lease WHERE owner = $1 ORDER BY bucket) AS "buckets!",
                   ARRAY(SELECT epoch FROM outbox_lease WHERE owner = $1 ORDER BY bucket) AS "epochs!",
+                  ARRAY(SELECT mark FROM outbox_lease WHERE owner = $1 ORDER BY bucket) AS "marks!",
                   (SELECT count(*) FROM outbox_relay WHERE owner <> $1 AND expires_at > now()) AS "others!",
                   (SELECT count(*) FROM outbox_lease l WHERE l.owner IS DISTINCT FROM $1 AND NOT EXISTS (
                        SELECT 1 FROM outbox_relay r WHERE r.owner = l.owner AND r.expires_at > now())) AS "free!",
@@ -107,8 +117,9 @@ pub async fn tend(pool: &PgPool, owner: Uuid, duration: Duration) -> Result<Tend
     )
     .fetch_one(pool)
     .await?;
+    let holdings = row.epochs.into_iter().zip(row.marks).map(|(epoch, mark)| Holding { epoch, mark });
     Ok(Tended {
-        held: row.buckets.into_iter().zip(row.epochs).collect(),
+        held: row.buckets.into_iter().zip(holdings).collect(),
         others: row.others.unsigned_abs(),
         free: row.free.unsigned_abs(),
         blocked: row.blocked.unsigned_abs(),
@@ -117,7 +128,7 @@ pub async fn tend(pool: &PgPool, owner: Uuid, duration: Duration) -> Result<Tend
 }
 
 /// Takes up to `limit` buckets without a living owner. The epoch of each grows, so that a former holder can no longer settle.
-pub async fn take(pool: &PgPool, owner: Uuid, limit: usize) -> Result<Vec<(i16, i64)>, sqlx::Error> {
+pub async fn take(pool: &PgPool, owner: Uuid, limit: usize) -> Result<Vec<(i16, Holding)>, sqlx::Error> {
     let rows = sqlx::query!(
         // Registrations of the dead are removed when they matter least: long after their buckets were taken over.
         "WITH buried AS (DELETE FROM outbox_relay WHERE expires_at < now() - interval '1 minute')
@@ -127,13 +138,32 @@ pub async fn take(pool: &PgPool, owner: Uuid, limit: usize) -> Result<Vec<(i16, 
              WHERE NOT EXISTS (SELECT 1 FROM outbox_relay r WHERE r.owner = l.owner AND r.expires_at > now())
              ORDER BY l.bucket LIMIT $2 FOR UPDATE OF l
          )
-         RETURNING bucket, epoch",
+         RETURNING bucket, epoch, mark",
         owner,
         i64::try_from(limit).unwrap_or(i64::MAX)
     )
     .fetch_all(pool)
     .await?;
-    Ok(rows.into_iter().map(|row| (row.bucket, row.epoch)).collect())
+    Ok(rows.into_iter().map(|row| (row.bucket, Holding { epoch: row.epoch, mark: row.mark })).collect())
+}
+
+/// Notes, for whoever takes over, up to which id the rows of each bucket of `part` are done with: settled or of blocked keys, with
+/// nothing below that a transaction in progress could still bring. `marks` are in the order of [`Lease::buckets`]. Of a bucket that is
+/// no longer held nothing is noted.
+pub async fn remember(pool: &PgPool, part: &Lease, marks: &[i64]) -> Result<(), sqlx::Error> {
+    let (owner, buckets, epochs) = columns(part);
+    sqlx::query!(
+        "UPDATE outbox_lease AS l SET mark = held.mark
+         FROM unnest($2::smallint[], $3::bigint[], $4::bigint[]) AS held (bucket, epoch, mark)
+         WHERE l.bucket = held.bucket AND l.epoch = held.epoch AND l.owner = $1 AND l.mark < held.mark",
+        owner,
+        &buckets,
+        &epochs,
+        marks
+    )
+    .execute(pool)
+    .await?;
+    Ok(())
 }
 
 /// Gives the buckets of `part` back, and tells the other relays.

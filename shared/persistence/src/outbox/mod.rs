@@ -18,7 +18,7 @@ pub use blocked::{
     take_up_released,
 };
 pub use claim::{Claim, Row, RowId, Start, claim, claim_key};
-pub use lease::{BUCKETS, Lease, Tended, give_back, leave, take, tend};
+pub use lease::{BUCKETS, Holding, Lease, Tended, give_back, leave, remember, take, tend};
 pub use poke::{CHANNEL, LEASES, Poke, Poker};
 pub use settle::settle;
 pub use snapshot::Snapshot;

@@ -38,6 +38,25 @@ pub(crate) async fn claim_all(pool: &PgPool, lease: &Lease) -> Vec<Row> {
 }
 
 #[tokio::test]
+async fn how_far_a_bucket_is_done_with_is_written_by_its_holder_only_and_moves_forward_only() {
+    let (database, _) = database("orders").await;
+    let pool = outbox::connect(database.url(), "test").unwrap();
+    let first = everything(&pool, LONG).await;
+    let all = |mark| vec![mark; BUCKETS];
+    outbox::remember(&pool, &first, &all(70)).await.unwrap();
+    outbox::remember(&pool, &first, &all(60)).await.unwrap();
+    outbox::leave(&pool, first.owner()).await.unwrap();
+
+    let owner = Uuid::new_v4();
+    outbox::tend(&pool, owner, LONG).await.unwrap();
+    let taken = outbox::take(&pool, owner, BUCKETS).await.unwrap();
+    assert!(taken.iter().all(|(_, holding)| holding.mark == 70), "{taken:?}");
+    outbox::remember(&pool, &first, &all(80)).await.unwrap();
+    let held = outbox::tend(&pool, owner, LONG).await.unwrap().held;
+    assert_eq!(held, taken.into_iter().collect(), "what a former holder writes late changes nothing");
+}
+
+#[tokio::test]
 async fn claimed_rows_come_oldest_first_per_bucket_from_where_they_are_wanted() {
     let (database, _) = database("orders").await;
     let pool = outbox::connect(database.url(), "test").unwrap();

@@ -103,7 +103,7 @@ sqlx_databases() {
     # The shared persistence crate has SQL too: the outbox's, which is in orders, and the inbox's, which every consumer has.
     postgres_psql "$TEMPORARY" -c "CREATE DATABASE persistence" postgres
     export PERSISTENCE_DATABASE_URL=postgres://postgres@127.0.0.1:$port/persistence
-    for file in migrations/orders/*.sql migrations/email/0001_inbox.sql; do
+    for file in migrations/orders/*.sql migrations/email/0001_inbox.sql migrations/email/0003_horizon.sql; do
         sqlx_apply "$PERSISTENCE_DATABASE_URL" "$file"
     done
 }

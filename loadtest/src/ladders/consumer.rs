@@ -2,20 +2,21 @@
 
 use std::net::SocketAddr;
 
+use consumer_service::{ConsumerArgs, ConsumerService, Group};
 use contracts::Envelope;
-use messaging::consumer::{self, Answer, ConsumerSettings, ConsumerStatus, Delivery, Handler};
-use messaging::{KafkaSettings, RetrySettings};
-use persistence::{errors, inbox};
-use service_runtime::health::Health;
-use service_runtime::http::{self, Limits};
-use service_runtime::supervise::Supervisor;
+use messaging::consumer::{Answer, Delivery, Handler};
+use persistence::errors;
+use persistence::inbox::{self, Arrival};
 use sqlx::PgPool;
+use sqlx::migrate::Migrator;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::{GROUP, Rung, TOPIC};
 
-static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
+static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
+
+const DATABASE_CONNECTIONS: u32 = 8;
 
 /// Settings of the process.
 #[derive(Clone, clap::Args)]
@@ -26,12 +27,9 @@ pub struct Config {
     /// Database of this consumer.
     #[command(flatten)]
     pub database: Database,
-    /// Brokers.
+    /// What every consumer can be told.
     #[command(flatten)]
-    pub kafka: KafkaSettings,
-    /// Backoff and attempts.
-    #[command(flatten)]
-    pub retry: RetrySettings,
+    pub consumer: ConsumerArgs,
 }
 
 /// Where the notes are.
@@ -50,36 +48,11 @@ pub struct Database {
 
 /// Consumes until `shutdown`.
 pub async fn run(config: Config, listener: TcpListener, shutdown: CancellationToken) -> anyhow::Result<()> {
-    let pool = persistence::pool::connect_lazy(&config.database.chaos_database_url, 8, "chaos-consumer")?;
-    let status = ConsumerStatus::default();
-    let health = health(&pool, &status);
-    let settings = ConsumerSettings::new(config.kafka, config.retry, GROUP, TOPIC);
-
-    let routes = http::harden(health.routes(), Limits::default());
-    let mut supervisor = Supervisor::new(shutdown.clone());
-    supervisor.spawn("http", http::serve(listener, routes, shutdown.clone()));
-    supervisor.spawn("consumer", async move {
-        tokio::select! {
-            migrated = persistence::pool::migrate_when_available(&pool, &MIGRATIONS) => migrated?,
-            () = shutdown.cancelled() => return Ok(()),
-        }
-        health.set_ready(true);
-        Ok(consumer::run(settings, decode, Watcher { pool }, status, shutdown).await?)
-    });
-    supervisor.run().await
-}
-
-fn health(pool: &PgPool, status: &ConsumerStatus) -> Health {
-    let (pool, joined, live) = (pool.clone(), status.clone(), status.clone());
-    Health::builder("chaos-consumer")
-        .required("postgres", move || {
-            let pool = pool.clone();
-            async move { persistence::pool::ping(&pool).await.map_err(|error| error.to_string()) }
-        })
-        .required("consumer group", move || std::future::ready(joined.ready()))
-        .live("consumer", move || live.is_live())
-        .not_ready_yet()
-        .build()
+    let group = Group { service: "chaos-consumer", name: GROUP, topic: TOPIC, migrations: &MIGRATIONS };
+    let url = &config.database.chaos_database_url;
+    let service = ConsumerService::new(group, config.consumer, url, DATABASE_CONNECTIONS)?;
+    let watcher = Watcher { pool: service.pool() };
+    service.run(decode, watcher, listener, shutdown).await
 }
 
 fn decode(payload: &[u8]) -> Result<Option<Envelope<Rung>>, serde_json::Error> {
@@ -91,6 +64,14 @@ pub struct Watcher {
     pool: PgPool,
 }
 
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error("database: {0}")]
+    Database(#[from] sqlx::Error),
+    #[error("{0}")]
+    BeyondHorizon(inbox::BeyondHorizon),
+}
+
 impl Watcher {
     /// Notes into the migrated database behind `pool`.
     pub async fn new(pool: PgPool) -> anyhow::Result<Self> {
@@ -98,10 +79,12 @@ impl Watcher {
         Ok(Self { pool })
     }
 
-    async fn note(&self, event: &Envelope<Rung>) -> Result<(), sqlx::Error> {
+    async fn note(&self, event: &Envelope<Rung>, delivery: &Delivery) -> Result<(), Failure> {
+        let (id, occurred_at) = (event.id, event.occurred_at);
+        let known = inbox::Event { id, occurred_at, beyond_horizon: delivery.beyond_horizon };
         let mut transaction = self.pool.begin().await?;
-        let note = if inbox::first_delivery(&mut transaction, event.id, event.occurred_at).await? {
-            sqlx::query(
+        let note = match inbox::first_delivery(&mut transaction, known).await? {
+            Arrival::First => sqlx::query(
                 "WITH counted AS (
                      INSERT INTO ladders AS ladder (id, arrivals) VALUES ($1, 1)
                      ON CONFLICT (id) DO UPDATE SET arrivals = ladder.arrivals + 1 RETURNING id, arrivals
@@ -109,28 +92,32 @@ impl Watcher {
                  INSERT INTO arrivals (ladder, arrival, sequence) SELECT id, arrivals, $2 FROM counted",
             )
             .bind(event.aggregate_id)
-            .bind(event.sequence)
-        } else {
-            sqlx::query("INSERT INTO repeats (ladder, sequence, event_id) VALUES ($1, $2, $3)")
-                .bind(event.aggregate_id)
-                .bind(event.sequence)
-                .bind(event.id)
+            .bind(event.sequence),
+            Arrival::Repeat => {
+                sqlx::query("INSERT INTO repeats (ladder, sequence, event_id) VALUES ($1, $2, $3)")
+                    .bind(event.aggregate_id)
+                    .bind(event.sequence)
+                    .bind(event.id)
+            }
+            Arrival::BeyondHorizon(beyond) => return Err(Failure::BeyondHorizon(beyond)),
         };
         note.execute(&mut *transaction).await?;
-        transaction.commit().await
+        transaction.commit().await?;
+        Ok(())
     }
 }
 
 impl Handler for Watcher {
     type Event = Envelope<Rung>;
 
-    async fn handle(&self, event: &Self::Event, _: &Delivery) -> Answer {
-        match self.note(event).await {
+    async fn handle(&self, event: &Self::Event, delivery: &Delivery) -> Answer {
+        match self.note(event, delivery).await {
             Ok(()) => Answer::Ok,
-            Err(error) if errors::is_fault_of_the_data(&error) => {
+            Err(failure @ Failure::BeyondHorizon(_)) => Answer::Poison(failure.to_string()),
+            Err(Failure::Database(error)) if errors::is_fault_of_the_data(&error) => {
                 Answer::Poison(format!("database: {error}"))
             }
-            Err(error) => Answer::Unavailable(format!("database: {error}")),
+            Err(failure) => Answer::Unavailable(failure.to_string()),
         }
     }
 }

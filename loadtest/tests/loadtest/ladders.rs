@@ -76,7 +76,10 @@ async fn the_watcher_notes_first_deliveries_as_they_come_and_repeats_apart() {
 
 #[test]
 fn the_watchers_inbox_is_the_one_of_every_consumer() {
-    let inbox =
-        |folder: &str| std::fs::read_to_string(testkit::workspace_root().join(folder).join("0001_inbox.sql"));
-    assert_eq!(inbox("loadtest/migrations").unwrap(), inbox("migrations/email").unwrap());
+    let script = |folder: &str, file: &str| {
+        std::fs::read_to_string(testkit::workspace_root().join(folder).join(file)).unwrap()
+    };
+    for file in ["0001_inbox.sql", "0003_horizon.sql"] {
+        assert_eq!(script("loadtest/migrations", file), script("migrations/email", file), "{file}");
+    }
 }

@@ -2,7 +2,8 @@
 
 use std::net::SocketAddr;
 
-use messaging::{GuardSettings, KafkaSettings, RetrySettings};
+use consumer_service::ConsumerArgs;
+use contracts::topics;
 
 /// Counts orders and revenue per minute and the best-selling products.
 #[derive(Clone, clap::Parser)]
@@ -26,13 +27,16 @@ pub struct Config {
     /// Most orders in a transaction: a number from 1 to 5000. Larger batches cost less per order and hold their rows longer
     #[arg(long, env = "ANALYTICS_BATCH", default_value_t = 500, value_parser = clap::value_parser!(u16).range(1..=5000))]
     pub batch: u16,
-    /// Brokers.
     #[command(flatten)]
-    pub kafka: KafkaSettings,
-    /// Backoff and attempts.
-    #[command(flatten)]
-    pub retry: RetrySettings,
-    /// When to stop.
-    #[command(flatten)]
-    pub guard: GuardSettings,
+    #[expect(missing_docs, reason = "clap would take it as the description of the whole program")]
+    pub consumer: ConsumerArgs,
+
+    /// Where orders come from. Not to be set from outside: this and the group are part of the system's design, and only a test
+    /// has reason for others.
+    #[arg(skip = topics::ORDER_EVENTS)]
+    pub topic: &'static str,
+
+    /// The consumer group; it also names its topics of dead letters and of their return.
+    #[arg(skip = topics::ANALYTICS_GROUP)]
+    pub group: &'static str,
 }

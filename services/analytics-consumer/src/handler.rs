@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, NaiveDate, SubsecRound, TimeDelta, Timelike, Utc};
 use contracts::{Envelope, Money, MoneyError, OrderCreated};
 use messaging::consumer::{Answer, BatchHandler, Delivered};
-use persistence::{errors, inbox};
+use persistence::errors;
+use persistence::inbox::{self, Arrival, BeyondHorizon};
 use sqlx::PgPool;
 
 use crate::store;
@@ -42,6 +43,8 @@ enum Failure {
     Database(#[from] sqlx::Error),
     #[error("revenue: {0}")]
     Sum(#[from] MoneyError),
+    #[error("{0}")]
+    BeyondHorizon(BeyondHorizon),
 }
 
 impl Analytics {
@@ -51,11 +54,14 @@ impl Analytics {
     }
 
     async fn apply(&self, batch: &[Delivered<Envelope<OrderCreated>>]) -> Result<(), Failure> {
-        let events: Vec<_> = batch.iter().map(|one| (one.event.id, one.event.occurred_at)).collect();
+        let events: Vec<_> = batch.iter().map(known).collect();
         let mut transaction = self.pool.begin().await?;
-        let first = inbox::first_deliveries(&mut transaction, &events).await?;
+        let arrivals = inbox::first_deliveries(&mut transaction, &events).await?;
+        if let Some(beyond) = Arrival::beyond_horizon(&arrivals) {
+            return Err(Failure::BeyondHorizon(beyond));
+        }
         let mut sums = Sums::default();
-        for (one, _) in batch.iter().zip(first).filter(|(_, first)| *first) {
+        for (one, _) in batch.iter().zip(arrivals).filter(|(_, arrival)| *arrival == Arrival::First) {
             sums.add(one.event.occurred_at, &one.event.data)?;
         }
         if !sums.minutes.is_empty() {
@@ -67,14 +73,22 @@ impl Analytics {
     }
 }
 
+/// What the inbox has to know.
+fn known(one: &Delivered<Envelope<OrderCreated>>) -> inbox::Event {
+    let (id, occurred_at) = (one.event.id, one.event.occurred_at);
+    inbox::Event { id, occurred_at, beyond_horizon: one.delivery.beyond_horizon }
+}
+
 impl BatchHandler for Analytics {
     type Event = Envelope<OrderCreated>;
 
     async fn handle_batch(&self, batch: &[Delivered<Self::Event>]) -> Answer {
         match self.apply(batch).await {
             Ok(()) => Answer::Ok,
-            // The amount of one order: it is found by splitting.
-            Err(failure @ Failure::Sum(_)) => Answer::Poison(failure.to_string()),
+            // Of one order: it is found by splitting.
+            Err(failure @ (Failure::Sum(_) | Failure::BeyondHorizon(_))) => {
+                Answer::Poison(failure.to_string())
+            }
             Err(Failure::Database(error)) if errors::is_fault_of_the_data(&error) => {
                 Answer::Poison(format!("database: {error}"))
             }

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use contracts::{Envelope, OrderCreated};
 use messaging::consumer::{Answer, BatchHandler, Delivered};
-use persistence::{errors, inbox};
+use persistence::errors;
+use persistence::inbox::{self, Arrival, BeyondHorizon};
 use sqlx::PgPool;
 use uuid::Uuid;
 
@@ -42,28 +43,46 @@ pub(crate) struct Reservation {
     pub(crate) outcome: Outcome,
 }
 
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error("database: {0}")]
+    Database(#[from] sqlx::Error),
+    #[error("{0}")]
+    BeyondHorizon(BeyondHorizon),
+}
+
 impl Inventory {
     /// Over the pool of the inventory database.
     pub fn new(pool: PgPool) -> Self {
         Self { pool }
     }
 
-    async fn apply(&self, batch: &[Delivered<Envelope<OrderCreated>>]) -> Result<(), sqlx::Error> {
-        let events: Vec<_> = batch.iter().map(|one| (one.event.id, one.event.occurred_at)).collect();
+    async fn apply(&self, batch: &[Delivered<Envelope<OrderCreated>>]) -> Result<(), Failure> {
+        let events: Vec<_> = batch.iter().map(known).collect();
         let mut transaction = self.pool.begin().await?;
-        let first = inbox::first_deliveries(&mut transaction, &events).await?;
+        let arrivals = inbox::first_deliveries(&mut transaction, &events).await?;
+        if let Some(beyond) = Arrival::beyond_horizon(&arrivals) {
+            return Err(Failure::BeyondHorizon(beyond));
+        }
         let orders: Vec<Wanted> = batch
             .iter()
-            .zip(first)
-            .filter(|(_, first)| *first)
+            .zip(arrivals)
+            .filter(|(_, arrival)| *arrival == Arrival::First)
             .map(|(one, _)| Wanted::by(&one.event.data))
             .collect();
         if !orders.is_empty() {
             let mut stock = store::lock_stock(&mut transaction, &products(&orders)).await?;
             store::record(&mut transaction, &decide(&orders, &mut stock)).await?;
         }
-        transaction.commit().await
+        transaction.commit().await?;
+        Ok(())
     }
+}
+
+/// What the inbox has to know.
+fn known(one: &Delivered<Envelope<OrderCreated>>) -> inbox::Event {
+    let (id, occurred_at) = (one.event.id, one.event.occurred_at);
+    inbox::Event { id, occurred_at, beyond_horizon: one.delivery.beyond_horizon }
 }
 
 impl BatchHandler for Inventory {
@@ -72,10 +91,12 @@ impl BatchHandler for Inventory {
     async fn handle_batch(&self, batch: &[Delivered<Self::Event>]) -> Answer {
         match self.apply(batch).await {
             Ok(()) => Answer::Ok,
-            Err(error) if errors::is_fault_of_the_data(&error) => {
+            // Of one order: it is found by splitting.
+            Err(failure @ Failure::BeyondHorizon(_)) => Answer::Poison(failure.to_string()),
+            Err(Failure::Database(error)) if errors::is_fault_of_the_data(&error) => {
                 Answer::Poison(format!("database: {error}"))
             }
-            Err(error) => Answer::Unavailable(format!("database: {error}")),
+            Err(failure) => Answer::Unavailable(failure.to_string()),
         }
     }
 }

@@ -71,7 +71,7 @@ pub struct CacheSettings {
 fn idempotency_ttl(text: &str) -> Result<Duration, String> {
     let range = Duration::from_mins(1)..=Duration::from_hours(720);
     duration(text).ok().filter(|ttl| range.contains(ttl)).ok_or_else(|| {
-        "expected a whole number with a unit (ms, s, m or h) from 1m to 720h such as 24h".to_owned()
+        "expected a whole number with a unit (ms, s, m, h or d) from 1m to 720h such as 24h".to_owned()
     })
 }
 

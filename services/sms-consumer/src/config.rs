@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::Parser;
+use consumer_service::ConsumerArgs;
 use contracts::topics;
-use messaging::{GuardSettings, KafkaSettings, RetrySettings};
 use reqwest::Url;
 use secrecy::SecretString;
 use service_runtime::settings;
@@ -54,22 +54,14 @@ pub struct Config {
 
     #[command(flatten)]
     #[expect(missing_docs, reason = "clap would take it as the description of the whole program")]
-    pub kafka: KafkaSettings,
-
-    #[command(flatten)]
-    #[expect(missing_docs, reason = "clap would take it as the description of the whole program")]
-    pub retry: RetrySettings,
-
-    #[command(flatten)]
-    #[expect(missing_docs, reason = "clap would take it as the description of the whole program")]
-    pub guard: GuardSettings,
+    pub consumer: ConsumerArgs,
 
     /// Where orders come from. Not to be set from outside: this and the group are part of the system's design, and only a test
     /// has reason for others.
     #[arg(skip = topics::ORDER_EVENTS)]
     pub topic: &'static str,
 
-    /// The consumer group; it also names the topic of dead letters.
+    /// The consumer group; it also names its topics of dead letters and of their return.
     #[arg(skip = topics::SMS_GROUP)]
     pub group: &'static str,
 }

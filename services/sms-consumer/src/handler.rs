@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use contracts::{Envelope, OrderCreated};
 use messaging::consumer::{Answer, Delivery, Handler};
-use persistence::{errors, inbox};
+use persistence::errors;
+use persistence::inbox::{self, Arrival, BeyondHorizon};
 use sqlx::PgPool;
 
 use crate::gateway::{Gateway, SendError, TextMessage};
@@ -23,6 +24,8 @@ pub struct Confirmations {
 enum Failure {
     #[error("the sms database failed: {0}")]
     Database(#[from] sqlx::Error),
+    #[error("{0}")]
+    BeyondHorizon(BeyondHorizon),
     #[error(transparent)]
     Gateway(#[from] SendError),
 }
@@ -33,9 +36,13 @@ impl Confirmations {
         Self { pool, gateway }
     }
 
-    async fn confirm(&self, event: &Envelope<OrderCreated>) -> Result<(), Failure> {
-        if inbox::seen(&self.pool, event.id).await? {
-            return Ok(());
+    async fn confirm(&self, event: &Envelope<OrderCreated>, delivery: &Delivery) -> Result<(), Failure> {
+        let (id, occurred_at) = (event.id, event.occurred_at);
+        let known = inbox::Event { id, occurred_at, beyond_horizon: delivery.beyond_horizon };
+        match inbox::arrival(&self.pool, known).await? {
+            Arrival::First => {}
+            Arrival::Repeat => return Ok(()),
+            Arrival::BeyondHorizon(beyond) => return Err(Failure::BeyondHorizon(beyond)),
         }
         let order = &event.data;
         let text = text(order);
@@ -44,9 +51,15 @@ impl Confirmations {
         self.gateway.send(event.id, &message).await?;
 
         let mut transaction = self.pool.begin().await?;
-        if inbox::first_delivery(&mut transaction, event.id, event.occurred_at).await? {
-            let message_id = event.id.to_string();
-            store::insert_delivery(&mut transaction, event.id, order.order_id, &message_id).await?;
+        // A twin may have come first meanwhile. To pass the horizon meanwhile an event has to be a retention old to the second; it is a dead
+        // letter then, and its repeat carries the same Idempotency-Key.
+        match inbox::first_delivery(&mut transaction, known).await? {
+            Arrival::First => {
+                let message_id = event.id.to_string();
+                store::insert_delivery(&mut transaction, event.id, order.order_id, &message_id).await?;
+            }
+            Arrival::Repeat => {}
+            Arrival::BeyondHorizon(beyond) => return Err(Failure::BeyondHorizon(beyond)),
         }
         transaction.commit().await?;
         tracing::info!(order_id = %event.data.order_id, "order confirmed by text message");
@@ -62,8 +75,8 @@ fn text(order: &OrderCreated) -> String {
 impl Handler for Confirmations {
     type Event = Envelope<OrderCreated>;
 
-    async fn handle(&self, event: &Self::Event, _: &Delivery) -> Answer {
-        match self.confirm(event).await {
+    async fn handle(&self, event: &Self::Event, delivery: &Delivery) -> Answer {
+        match self.confirm(event, delivery).await {
             Ok(()) => Answer::Ok,
             Err(failure) => answer(&failure),
         }
@@ -74,7 +87,7 @@ fn answer(failure: &Failure) -> Answer {
     let reason = failure.to_string();
     match failure {
         Failure::Gateway(SendError::Transient(_)) => Answer::Retry(reason),
-        Failure::Gateway(SendError::Permanent(_)) => Answer::Poison(reason),
+        Failure::BeyondHorizon(_) | Failure::Gateway(SendError::Permanent(_)) => Answer::Poison(reason),
         Failure::Gateway(SendError::NoAnswer(_) | SendError::NotServed(_)) => Answer::Unavailable(reason),
         Failure::Database(error) if errors::is_fault_of_the_data(error) => Answer::Poison(reason),
         // Also what waiting alone does not mend, a missing table say: the mistake is ours and not the order's, so the order

@@ -1,6 +1,8 @@
 #![doc = include_str!("../README.md")]
 
 pub mod errors;
+pub mod held;
 pub mod inbox;
+pub mod intake;
 pub mod outbox;
 pub mod pool;

@@ -121,9 +121,9 @@ fn without_secrets(value: &str) -> String {
     }
 }
 
-const DURATION_FORM: &str = "a whole number with a unit (ms, s, m or h) such as 250ms or 2s";
+const DURATION_FORM: &str = "a whole number with a unit (ms, s, m, h or d) such as 250ms or 2s";
 
-/// Value parser for durations: `250ms`, `2s`, `5m`, `1h`.
+/// Value parser for durations: `250ms`, `2s`, `5m`, `1h`, `60d`.
 pub fn duration(text: &str) -> Result<Duration, String> {
     let refused = || format!("expected {DURATION_FORM}");
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
@@ -134,6 +134,7 @@ pub fn duration(text: &str) -> Result<Duration, String> {
         "s" => number.checked_mul(1_000),
         "m" => number.checked_mul(60_000),
         "h" => number.checked_mul(3_600_000),
+        "d" => number.checked_mul(86_400_000),
         _ => None,
     };
     milliseconds.map(Duration::from_millis).ok_or_else(refused)
@@ -191,7 +192,7 @@ mod tests {
         );
         assert_eq!(
             refusal(&["--wait", "2"]),
-            "TEST_WAIT='2' is not valid: expected a whole number with a unit (ms, s, m or h) such as 250ms or 2s"
+            "TEST_WAIT='2' is not valid: expected a whole number with a unit (ms, s, m, h or d) such as 250ms or 2s"
         );
         assert_eq!(
             refusal(&["--connections", "0"]),
@@ -232,8 +233,9 @@ mod tests {
     fn durations_have_a_unit_and_no_sign() {
         assert_eq!(duration("1h"), Ok(Duration::from_secs(3600)));
         assert_eq!(duration("0ms"), Ok(Duration::ZERO));
+        assert_eq!(duration("60d"), Ok(Duration::from_secs(60 * 86_400)));
         for wrong in
-            ["", "5", "ms", "-1s", "1.5s", "1 s", "99999999999999999999s", "18446744073709551615h", "1d"]
+            ["", "5", "ms", "-1s", "1.5s", "1 s", "99999999999999999999s", "18446744073709551615h", "1w"]
         {
             assert!(duration(wrong).is_err(), "{wrong}");
         }

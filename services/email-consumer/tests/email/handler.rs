@@ -118,3 +118,24 @@ async fn without_the_database_no_mail_is_sent() {
     assert!(matches!(handle(&handler, &event).await, Answer::Unavailable(_)));
     assert_eq!(provider.deliveries(event.data.order_id).await, (0, 0));
 }
+
+#[tokio::test]
+async fn an_order_beyond_the_horizon_is_poison_and_no_mail_unless_an_operator_allows_it() {
+    let (_database, pool) = database().await;
+    let provider = Provider::calm().await;
+    let handler = handler(&pool, provider.server());
+    let event = order();
+    sqlx::query("UPDATE inbox_horizon SET pruned_up_to = now()").execute(&pool).await.unwrap();
+    let answer = handle(&handler, &event).await;
+    assert!(
+        matches!(&answer, Answer::Poison(reason) if reason.starts_with("beyond-horizon: ")),
+        "{answer:?}"
+    );
+    assert_eq!(provider.deliveries(event.data.order_id).await, (0, 0));
+
+    let allowed = Delivery { beyond_horizon: true, ..Delivery::default() };
+    for _ in 0..2 {
+        assert_eq!(handler.handle(&event, &allowed).await, Answer::Ok);
+    }
+    assert_eq!(provider.deliveries(event.data.order_id).await, (1, 0));
+}

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod rewound;
+
 use std::time::Duration;
 
 use contracts::{Envelope, Money, ORDER_CREATED, OrderCreated, OrderLine};

@@ -42,15 +42,16 @@ impl Service {
         let group: &'static str = format!("sms-service-{}", Uuid::new_v4().simple()).leak();
 
         let mut config = Config::parse_from(["sms-consumer", "--retry-base", "50ms", "--retry-cap", "200ms"]);
-        config.kafka.brokers = servers.kafka_brokers().to_owned();
+        config.consumer.kafka.brokers = servers.kafka_brokers().to_owned();
         config.database_url = database.url().to_owned();
         config.gateway_url = provider.gateway_url();
         (config.topic, config.group) = (topic, group);
-        let kafka = config.kafka.clone();
+        let kafka = config.consumer.kafka.clone();
 
         let dead_letters = format!("{topic}.{group}.dlq");
-        let spec = TopicSpec { name: dead_letters.clone(), partitions: 1, retention_ms: 3_600_000 };
-        ensure_topics(&kafka, &[spec], Duration::from_secs(10)).await.unwrap();
+        let beside = [dead_letters.clone(), format!("{topic}.{group}.retry")];
+        let beside = beside.map(|name| TopicSpec { name, partitions: 1, retention_ms: 3_600_000 });
+        ensure_topics(&kafka, &beside, Duration::from_secs(10)).await.unwrap();
 
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let health = format!("http://{}/health", listener.local_addr().unwrap());

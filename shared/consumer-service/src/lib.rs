@@ -1,0 +1,12 @@
+#![doc = include_str!("../README.md")]
+
+mod held;
+mod housekeeping;
+mod intake;
+mod retention;
+mod service;
+mod settings;
+
+pub use retention::TooShort;
+pub use service::{ConsumerService, Group};
+pub use settings::{AfterDeadLetter, ConsumerArgs, Retention};

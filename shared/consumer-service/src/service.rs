@@ -158,11 +158,12 @@ impl ConsumerService {
         let kept = keep_house(group, pool, kafka, inbox_retention, prepared.clone());
         supervisor.spawn("inbox", until(shutdown.clone(), kept));
         supervisor.spawn("consumer", async move {
-            // This part ends by itself, so that it can drain.
-            if prepared.run_until_cancelled(shutdown.cancelled()).await.is_none() {
-                consuming.await?;
+            tokio::select! {
+                () = prepared.cancelled() => {}
+                () = shutdown.cancelled() => return Ok(()),
             }
-            Ok(())
+            // It stops by itself, so that it can drain.
+            Ok(consuming.await?)
         });
         supervisor.run().await
     }

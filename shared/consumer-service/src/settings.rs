@@ -26,8 +26,8 @@ pub struct ConsumerArgs {
     /// refused at the start; longer costs disk
     #[arg(long, env = "INBOX_RETENTION", default_value = "60d")]
     pub inbox_retention: Retention,
-    /// What a dead letter does to later messages of its key: continue handles them, which is right if the effects of messages commute, as
-    /// those of orders do; hold-key sends them to dead letters too, and a replay brings them back in order
+    /// What a dead letter does to later messages of its key: continue handles them, which is right if messages of a key do not build
+    /// on each other, as with orders; hold-key sends them to dead letters too, and a replay brings them back in order
     #[arg(long, env = "AFTER_DEAD_LETTER", value_enum, default_value_t = AfterDeadLetter::Continue)]
     pub after_dead_letter: AfterDeadLetter,
 }

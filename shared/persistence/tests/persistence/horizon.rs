@@ -122,6 +122,31 @@ async fn nothing_is_forgotten_while_somebody_may_still_go_by_the_old_horizon() {
 }
 
 #[tokio::test]
+async fn a_delivery_that_waits_for_the_row_of_its_event_holds_the_pruning_up() {
+    let (_database, pool) = database("email").await;
+    let old = hours_old(2);
+    arrive(&pool, &[old]).await;
+    let mut deleting = pool.begin().await.unwrap();
+    sqlx::query("DELETE FROM inbox").execute(&mut *deleting).await.unwrap();
+    let waiting = tokio::spawn({
+        let pool = pool.clone();
+        async move { arrive_alone(&pool, old).await }
+    });
+    eventually(DEADLINE, "the delivery waits", async || {
+        let waits =
+            "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        sqlx::query(waits).fetch_one(&pool).await
+    })
+    .await;
+    // Were the deletion to commit, the delivery would insert the row: it goes by the horizon that it has read.
+    let raised = raise(&pool).await;
+    assert!(raised.known(&pool).await.unwrap().is_none());
+    deleting.rollback().await.unwrap();
+    assert_eq!(waiting.await.unwrap(), Arrival::Repeat);
+    known(&pool, &raised).await;
+}
+
+#[tokio::test]
 async fn pruning_removes_what_is_old_some_pages_at_a_time_and_nothing_else() {
     let (_database, pool) = database("email").await;
     sqlx::query(

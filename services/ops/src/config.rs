@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use crate::audit::AuditSettings;
 use crate::group::GroupDatabases;
+use crate::republish::RepublishSettings;
 use crate::restock::RestockSettings;
 
 /// Operator commands of orderflow.
@@ -32,6 +33,10 @@ pub enum Command {
     Audit(AuditSettings),
     /// Add pieces to the stock, as a recorded movement
     Restock(RestockSettings),
+    /// Put events of accepted orders into the outbox once more, under their own ids: what Kafka lost comes back
+    ///
+    /// A consumer that has applied an event does nothing when it comes again. Running this twice is harmless. What an operator skipped stays skipped.
+    Republish(RepublishSettings),
     /// Look at events that Kafka refused, and decide what becomes of them
     Outbox(Outbox),
 }

@@ -5,6 +5,7 @@ mod config;
 mod databases;
 mod group;
 mod outbox;
+mod republish;
 mod restock;
 mod time;
 mod topics;
@@ -21,6 +22,7 @@ pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
         Command::Topics(kafka) => topics::create(&kafka).await?,
         Command::Audit(settings) => return Ok(audit::run(&settings).await),
         Command::Restock(settings) => restock::run(&settings).await?,
+        Command::Republish(settings) => republish::run(&settings).await?,
         Command::Outbox(outbox) => outbox::run(&outbox).await?,
     }
     Ok(ExitCode::SUCCESS)

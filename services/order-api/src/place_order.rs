@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::http::StatusCode;
 use chrono::Utc;
-use contracts::{Envelope, Money, ORDER_CREATED};
+use contracts::Money;
 use service_runtime::{Problem, telemetry};
 use storefront::{IdempotencyKey, NewOrder, OrderAccepted, PricedOrder, Stopwatch, refusals};
 use tracing::{info, warn};
@@ -18,9 +18,6 @@ use crate::store::{self, NewEvent};
 /// Longer than any healthy database takes, and together short of the limit on the whole request: a database that is frozen rather than gone
 /// still gets the caller an answer that says what is known.
 const PATIENCE: Duration = Duration::from_secs(5);
-
-/// What this process is called as the source of events.
-const SOURCE: &str = "/orderflow/order-api";
 
 /// An order that stands.
 struct Placed {
@@ -65,7 +62,7 @@ async fn place(shop: &Shop, order: NewOrder, claim: Option<&Claim>) -> Result<Pl
 /// Writes order, lines, event and claim, all or nothing; or else finds the order that stands under the key.
 async fn write(shop: &Shop, order: &PricedOrder, claim: Option<&Claim>) -> Result<Placed, Problem> {
     // The first event of an order. It is known before the order's row exists, because nobody else can have the id.
-    let event = Envelope::new(ORDER_CREATED, SOURCE, order.id, 1, Utc::now(), order.to_event());
+    let event = order.to_event().into_event(Utc::now());
     let event = NewEvent {
         payload: serde_json::to_string(&event).map_err(|error| {
             warn!(%error, "event could not be written as JSON");

@@ -90,8 +90,8 @@ pub(crate) async fn insert(
              WHERE held.created_at <= now() - make_interval(secs => $20)
              RETURNING order_id
          ), new_order AS (
-             INSERT INTO orders (id, user_id, email, phone, total_cents, trace_id, last_sequence)
-             SELECT $1, $2, $3, $4, $5, $6, $7 WHERE $18::text IS NULL OR EXISTS (SELECT FROM claim)
+             INSERT INTO orders (id, user_id, email, phone, total_cents, trace_id, last_sequence, occurred_at)
+             SELECT $1, $2, $3, $4, $5, $6, $7, $21::timestamptz WHERE $18::text IS NULL OR EXISTS (SELECT FROM claim)
              RETURNING id, last_sequence
          ), lines AS (
              INSERT INTO order_items (order_id, line_no, product_id, quantity, unit_price_cents)
@@ -119,7 +119,8 @@ pub(crate) async fn insert(
         payload,
         claim.map(|claim| claim.key.as_str()),
         claim.map(|claim| claim.fingerprint.as_bytes()),
-        claim.map(|claim| claim.ttl.as_secs_f64())
+        claim.map(|claim| claim.ttl.as_secs_f64()),
+        envelope.occurred_at
     )
     .execute(connection)
     .await?;

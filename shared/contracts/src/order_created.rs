@@ -1,5 +1,6 @@
 //! `OrderCreated`: an order was accepted and is durable.
 
+use chrono::{DateTime, SubsecRound, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use uuid::Uuid;
@@ -9,6 +10,9 @@ use crate::money::Money;
 
 /// Type name of [`OrderCreated`] in envelopes and in the `ce_type` header.
 pub const ORDER_CREATED: &str = "OrderCreated";
+
+/// CloudEvents `source` of [`OrderCreated`]: who decides that an order stands, whoever writes the event down.
+const SOURCE: &str = "/orderflow/order-api";
 
 /// An order as it was accepted. It carries what the consumers need, so that none of them has to ask the order API.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
@@ -25,6 +29,14 @@ pub struct OrderCreated {
     pub items: Vec<OrderLine>,
     /// Sum over all lines.
     pub total: Money,
+}
+
+impl OrderCreated {
+    /// The event, the first one of its order. Order-api writes it when it takes the order; who writes it once more from the stored order gets
+    /// the same, field by field: so the time is cut to whole microseconds, which is what Postgres keeps.
+    pub fn into_event(self, occurred_at: DateTime<Utc>) -> Envelope<Self> {
+        Envelope::new(ORDER_CREATED, SOURCE, self.order_id, 1, occurred_at.trunc_subsecs(6), self)
+    }
 }
 
 /// Debug output ends in logs, so it leaves out the personal data.

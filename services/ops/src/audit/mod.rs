@@ -24,6 +24,7 @@ use std::process::ExitCode;
 use chrono::TimeDelta;
 
 pub use protocol::audit;
+pub(crate) use protocol::{MissingEvents, Search, find_missing};
 pub use report::{AcceptedTotals, Report};
 pub use settings::{AuditDatabases, AuditSettings, Provider};
 

@@ -2,11 +2,15 @@
 
 use std::ops::RangeInclusive;
 
+use chrono::{DateTime, Utc};
+use messaging::KafkaSettings;
+use sqlx::PgConnection;
 use tokio::time::Instant;
+use uuid::Uuid;
 
 use super::CLOCKS;
-use super::accepted;
-use super::compare::{Published, Stage, minute_of};
+use super::accepted::{self, Accepted};
+use super::compare::{Outcome, Published, Stage, minute_of};
 use super::database::connect;
 use super::report::{AcceptedTotals, Report};
 use super::settings::{AuditSettings, Provider};
@@ -27,33 +31,29 @@ pub async fn audit(settings: &AuditSettings) -> anyhow::Result<Report> {
     let mut effects = Effects::new(settings, orders.len());
     let strangers = effects.read(settings, orders).await?;
 
-    let backlog = accepted::backlog(url, &settings.topic, &accepted).await?;
     let mut database = connect(url, "orders").await?;
     let minutes = compared_minutes(settings);
     let stage = Stage::new("published", "events", settings.examples.into());
-    let mut published = Published::new(stage, orders);
-    let mut rest = topic.read(orders, &mut published, &mut groups, &mut database, &minutes).await?;
+    let (published, mut rest) =
+        compare_topic(&topic, url, &accepted, stage, &mut groups, &mut database, &minutes).await?;
     topic.read_dead_letters(orders, &mut groups).await?;
     effects.look_for_phantoms(&strangers, &mut database).await?;
 
-    let (published, fates, first_minutes) = published.finish(&backlog, |position| {
-        let order = orders.all().get(position);
-        order.is_some_and(|order| rest.out_of_sight(order.id, order.created_at))
-    });
-    let mut notes = notes(&groups, &rest, outbox_passed, published.out_of_sight);
+    let mut notes = notes(&groups, &rest, outbox_passed, published.stage.out_of_sight);
     if strangers.unnamed > 0 {
         notes.push(format!("the provider has {} deliveries that name no order", strangers.unnamed));
     }
     rest.late.sort_unstable_by_key(|late| late.id);
     rest.late.dedup_by_key(|late| late.id);
 
-    let first = FirstEvents { fates: &fates, minutes: &first_minutes };
+    let first = FirstEvents { fates: &published.fates, minutes: &published.minutes };
     let sales = match settings.since.or(settings.until) {
         None => Some(effects.sales(&accepted, &first, &groups, &rest.late, &mut database).await?),
         Some(_) => None,
     };
-    let mut stages = vec![published];
-    stages.extend(effects.finish(orders, &first, &groups, &rest.late, minutes));
+    let effects = effects.finish(orders, &first, &groups, &rest.late, minutes);
+    let mut stages = vec![published.stage];
+    stages.extend(effects);
     stages.extend(sales);
     Ok(Report::new(
         (settings.since, accepted.until),
@@ -62,6 +62,66 @@ pub async fn audit(settings: &AuditSettings) -> anyhow::Result<Report> {
         notes,
         not_checked(settings),
     ))
+}
+
+/// What is left in the outbox, and only then the topic to its end: what is in neither was never published, or is lost.
+async fn compare_topic(
+    topic: &Topic,
+    url: &str,
+    accepted: &Accepted,
+    stage: Stage,
+    groups: &mut [Group],
+    database: &mut PgConnection,
+    minutes: &RangeInclusive<i64>,
+) -> anyhow::Result<(Outcome, Rest)> {
+    let orders = &accepted.orders;
+    let backlog = accepted::backlog(url, &topic.name, accepted).await?;
+    let mut published = Published::new(stage, orders);
+    let rest = topic.read(orders, &mut published, groups, database, minutes).await?;
+    let outcome = published.finish(&backlog, |position| {
+        let order = orders.all().get(position);
+        order.is_some_and(|order| rest.out_of_sight(order.id, order.created_at))
+    });
+    Ok((outcome, rest))
+}
+
+/// Where to look for missing events: the part of the settings of an audit that concerns the topic.
+#[derive(Clone, Debug)]
+pub(crate) struct Search<'a> {
+    pub(crate) kafka: &'a KafkaSettings,
+    pub(crate) topic: &'a str,
+    /// The orders database under the role that audits.
+    pub(crate) orders_database_url: &'a str,
+    pub(crate) since: Option<DateTime<Utc>>,
+    pub(crate) until: Option<DateTime<Utc>>,
+}
+
+/// Events that are neither on the topic nor in the outbox.
+#[derive(Debug)]
+pub(crate) struct MissingEvents {
+    /// Order and sequence.
+    pub(crate) events: Vec<(Uuid, i64)>,
+    /// The row `published` of the audit.
+    pub(crate) published: Stage,
+    /// The orders up to here were looked at.
+    pub(crate) until: DateTime<Utc>,
+}
+
+/// The first row of the audit alone, with every missing event. It waits for nothing: what is in the outbox is not missing.
+pub(crate) async fn find_missing(search: &Search<'_>) -> anyhow::Result<MissingEvents> {
+    let Search { kafka, topic, orders_database_url: url, since, until } = *search;
+    let topic = Topic::connect(kafka, topic, since).await?;
+    let accepted = accepted::read(url, since, until).await?;
+    let mut database = connect(url, "orders").await?;
+    let (stage, no_minutes) = (Stage::new("published", "events", 0), RangeInclusive::new(i64::MAX, i64::MIN));
+    let (outcome, _) =
+        compare_topic(&topic, url, &accepted, stage, &mut [], &mut database, &no_minutes).await?;
+    let orders = accepted.orders.all();
+    let events = outcome
+        .missing
+        .iter()
+        .filter_map(|(position, sequence)| Some((orders.get(*position)?.id, *sequence)));
+    Ok(MissingEvents { events: events.collect(), published: outcome.stage, until: accepted.until })
 }
 
 /// The minutes in which no order but those audited, and those that the topic shows, can have been counted. All of them without a

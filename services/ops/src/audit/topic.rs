@@ -73,7 +73,7 @@ impl Rest {
 pub(super) struct Topic {
     reader: TopicReader,
     kafka: KafkaSettings,
-    name: String,
+    pub(super) name: String,
     /// Where the audited orders may begin.
     since: Option<DateTime<Utc>>,
 }

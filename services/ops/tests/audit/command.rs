@@ -8,7 +8,7 @@ use tokio::process::Command;
 
 use crate::copy::{Copy, cells};
 
-async fn ops(settings: &AuditSettings, arguments: &[&str]) -> Output {
+pub(crate) async fn ops(settings: &AuditSettings, arguments: &[&str]) -> Output {
     let databases = &settings.databases;
     let provider = match &settings.provider {
         Provider::Simulator(url) => url,

@@ -184,6 +184,11 @@ impl Copy {
         .unwrap();
     }
 
+    /// The orders database, under the role of the services.
+    pub(crate) fn orders_database(&self) -> (&str, &PgPool) {
+        (self.databases[0].0.url(), &self.databases[0].1)
+    }
+
     pub(crate) fn inventory_url(&self) -> &str {
         self.databases[3].0.url()
     }
@@ -202,6 +207,12 @@ impl Copy {
         .execute(&self.databases[0].1)
         .await
         .unwrap();
+    }
+
+    /// Kafka loses the first event of order `n`.
+    pub(crate) fn lose(&mut self, n: usize) {
+        let event = event_id(self.orders[n], 1).to_string();
+        self.events.retain(|record| !String::from_utf8_lossy(&record.payload).contains(&event));
     }
 
     /// Takes every effect of order `n` back, as if its event had not been seen by anybody.

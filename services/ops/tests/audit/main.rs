@@ -1,5 +1,5 @@
 //! The audit on a copy of the data that a healthy system leaves behind, on real servers: faults are put in, and it has to find
-//! exactly them.
+//! exactly them; `ops republish` mends what Kafka lost.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
 
@@ -7,4 +7,5 @@ mod command;
 mod copy;
 mod faults;
 mod kafka;
+mod republish;
 mod views;

@@ -196,6 +196,31 @@ impl System {
         self.set_providers(settings).await;
     }
 
+    /// What an operator's command prints; one that fails fails the test.
+    pub(crate) async fn ops(&self, arguments: &[&str]) -> String {
+        self.try_ops(arguments).await.unwrap_or_else(|said| panic!("ops {arguments:?}: {said}"))
+    }
+
+    /// What an operator's command prints, or what it complains about.
+    pub(crate) async fn try_ops(&self, arguments: &[&str]) -> Result<String, String> {
+        let databases = &self.databases;
+        let output = tokio::process::Command::new(env!("CARGO_BIN_EXE_ops"))
+            .args(arguments)
+            .env("USER", "ada")
+            .env("KAFKA_BROKERS", self.kafka_brokers())
+            .env("ORDERS_DATABASE_URL", databases.orders.url())
+            .env("EMAIL_DATABASE_URL", databases.email.url())
+            .env("SMS_DATABASE_URL", databases.sms.url())
+            .env("INVENTORY_DATABASE_URL", databases.inventory.url())
+            .env("ANALYTICS_DATABASE_URL", databases.analytics.url())
+            .env("AUDIT_ORDERS_DATABASE_URL", databases.orders.auditor_url())
+            .output()
+            .await
+            .expect("ops runs");
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        if output.status.success() { Ok(text(output.stdout)) } else { Err(text(output.stderr)) }
+    }
+
     /// A GET that has to succeed, from any of the services.
     pub(crate) async fn get(&self, service: &str, path: &str) -> Value {
         let answer = reqwest::get(self.service(service).url(path)).await.expect("the service answers");

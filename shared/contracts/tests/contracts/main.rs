@@ -2,9 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use contracts::{
-    DecodeError, Envelope, Money, ORDER_CREATED, OrderCreated, OrderLine, decode_order_created, event_id,
-};
+use contracts::{DecodeError, Envelope, Money, OrderCreated, OrderLine, decode_order_created, event_id};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -12,25 +10,17 @@ const GOLDEN: &str = include_str!("../golden/order_created.json");
 const ORDER: Uuid = Uuid::from_u128(0x0192_f0c1_2b3c_7d4e_8f50_6172_8394_0a1b);
 
 fn order_created() -> Envelope<OrderCreated> {
-    Envelope::new(
-        ORDER_CREATED,
-        "/orderflow/order-api",
-        ORDER,
-        1,
-        "2026-01-02T03:04:05.678901Z".parse().unwrap(),
-        OrderCreated {
-            order_id: ORDER,
-            user_id: 123,
-            email: "user@example.com".to_owned(),
-            phone: "+1234567890".to_owned(),
-            items: vec![OrderLine {
-                product_id: 1,
-                quantity: 2,
-                unit_price: Money::from_cents(2999).unwrap(),
-            }],
-            total: Money::from_cents(5998).unwrap(),
-        },
-    )
+    // Finer than Postgres keeps it.
+    let decided_at = "2026-01-02T03:04:05.678901234Z".parse().unwrap();
+    let order = OrderCreated {
+        order_id: ORDER,
+        user_id: 123,
+        email: "user@example.com".to_owned(),
+        phone: "+1234567890".to_owned(),
+        items: vec![OrderLine { product_id: 1, quantity: 2, unit_price: Money::from_cents(2999).unwrap() }],
+        total: Money::from_cents(5998).unwrap(),
+    };
+    order.into_event(decided_at)
 }
 
 fn golden() -> Value {

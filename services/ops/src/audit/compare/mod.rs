@@ -16,7 +16,7 @@ pub use excuses::{Excuse, Excuses, Fate};
 pub use minutes::{Claim, Figures, Minutes, UNKNOWN, minute_of};
 pub use once::Once;
 pub use orders::{Lines, Order, Orders};
-pub use published::{Backlog, Event, Published, Seen};
+pub use published::{Backlog, Event, Outcome, Published, Seen};
 pub use reserved::Reserved;
 pub use stage::{Example, Kind, Stage};
 pub use sums::{ProductSums, Sale, Stock, sales, stock};

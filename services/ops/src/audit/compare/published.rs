@@ -43,6 +43,19 @@ pub struct Backlog {
     pub skipped: HashMap<(usize, i64), String>,
 }
 
+/// What came of the accepted events.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The row.
+    pub stage: Stage,
+    /// The fate of each order's first event, by position.
+    pub fates: Vec<Fate>,
+    /// The minute of each first event that was seen, [`UNKNOWN`] for the others; by position.
+    pub minutes: Vec<i64>,
+    /// The missing events: position and sequence.
+    pub missing: Vec<(usize, i64)>,
+}
+
 /// How far an order's events have come. Almost all come in order, so a number says it.
 #[derive(Clone, Debug)]
 struct Progress {
@@ -120,14 +133,9 @@ impl<'a> Published<'a> {
             .add(Kind::Doubled, 1, || (order.to_string(), format!("nobody accepted its event {sequence}")));
     }
 
-    /// The row, the fate of each order's first event, and the minute of each first event that was seen
-    /// ([`UNKNOWN`] for the others). `out_of_sight`: events of orders of this position may have been removed by retention.
-    pub fn finish(
-        mut self,
-        backlog: &Backlog,
-        out_of_sight: impl Fn(usize) -> bool,
-    ) -> (Stage, Vec<Fate>, Vec<i64>) {
-        let mut fates = Vec::with_capacity(self.progress.len());
+    /// Compares. `out_of_sight`: events of orders of this position may have been removed by retention.
+    pub fn finish(mut self, backlog: &Backlog, out_of_sight: impl Fn(usize) -> bool) -> Outcome {
+        let (mut fates, mut missing) = (Vec::with_capacity(self.progress.len()), Vec::new());
         let beyond_gaps = std::mem::take(&mut self.ahead);
         for (position, order) in self.orders.all().iter().enumerate() {
             let through = self.progress.get(position).map_or(0, |progress| i64::from(progress.through));
@@ -139,6 +147,9 @@ impl<'a> Published<'a> {
                     continue;
                 }
                 let fate = self.absent(position, order.id, sequence, backlog, &out_of_sight);
+                if fate == Fate::Missing {
+                    missing.push((position, sequence));
+                }
                 if sequence == 1 {
                     first = fate;
                 }
@@ -146,7 +157,7 @@ impl<'a> Published<'a> {
             fates.push(first);
         }
         let minutes = self.progress.iter().map(|progress| progress.minute).collect();
-        (self.stage, fates, minutes)
+        Outcome { stage: self.stage, fates, minutes, missing }
     }
 
     /// Counts an event that is not on the topic.

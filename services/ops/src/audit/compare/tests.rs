@@ -54,7 +54,7 @@ proptest! {
             let seen = published.record(order, event(order, sequence));
             prop_assert_eq!(seen == Seen::First, first);
         }
-        let (stage, fates, _) = published.finish(&Backlog::default(), |_| false);
+        let Outcome { stage, fates, .. } = published.finish(&Backlog::default(), |_| false);
         let missing: usize = firsts.iter().map(|first| 5 - first.len()).sum();
         prop_assert_eq!(findings(&stage), [missing as u64, 0, out_of_order]);
         prop_assert_eq!((stage.checked, stage.repeated), (15, repeated));
@@ -196,7 +196,7 @@ fn an_event_under_a_foreign_id_is_doubled_since_no_inbox_would_recognise_it() {
     let mut published = Published::new(stage(), &orders);
     published.record(0, event(0, 1));
     published.record(0, Event { id: Uuid::from_u128(99), ..event(0, 1) });
-    let (stage, ..) = published.finish(&Backlog::default(), |_| false);
+    let Outcome { stage, .. } = published.finish(&Backlog::default(), |_| false);
     assert_eq!((findings(&stage), stage.repeated), ([0, 1, 0], 0));
 }
 
@@ -208,7 +208,7 @@ fn an_event_beyond_the_accepted_ones_is_unknown_and_counts_only_if_nobody_accept
     assert_eq!(published.record(0, event(0, 0)), Seen::Unknown);
     published.record(0, event(0, 1));
     published.phantom(Uuid::from_u128(0), 2);
-    let (stage, ..) = published.finish(&Backlog::default(), |_| false);
+    let Outcome { stage, .. } = published.finish(&Backlog::default(), |_| false);
     assert_eq!(findings(&stage), [0, 1, 0]);
 }
 
@@ -221,14 +221,14 @@ fn what_is_absent_is_told_by_where_it_is() {
         skipped: [((2, 1), "by hand".to_owned())].into(),
     };
     let published = Published::new(stage(), &orders);
-    let (stage, fates, minutes) = published.finish(&backlog, |position| position == 3);
+    let Outcome { stage, fates, minutes, missing } = published.finish(&backlog, |position| position == 3);
     assert_eq!(
         fates,
         [Fate::InOutbox, Fate::Blocked, Fate::Skipped, Fate::Published, Fate::Missing],
         "the fourth is out of sight"
     );
     assert_eq!((stage.missing, stage.waiting, stage.skipped, stage.out_of_sight), (1, 2, 1, 1));
-    assert_eq!(minutes, [UNKNOWN; 5]);
+    assert_eq!((minutes, missing), (vec![UNKNOWN; 5], vec![(4, 1)]));
 }
 
 #[test]

@@ -7,8 +7,11 @@ use uuid::Uuid;
 
 use crate::audit::AuditSettings;
 use crate::group::GroupDatabases;
+use crate::groups::GroupsSettings;
+use crate::pause::{PauseSettings, ResumeSettings};
 use crate::republish::RepublishSettings;
 use crate::restock::RestockSettings;
+use crate::rewind::RewindSettings;
 
 /// Operator commands of orderflow.
 #[derive(clap::Parser)]
@@ -33,6 +36,18 @@ pub enum Command {
     Audit(AuditSettings),
     /// Add pieces to the stock, as a recorded movement
     Restock(RestockSettings),
+    /// Look at the consumer groups: members, lag, dead letters, and which are paused, by whom and why
+    Groups(GroupsSettings),
+    /// Have a consumer group take nothing more from its topics, and wait until it has no members
+    ///
+    /// It stays so until ops resume, also for consumers that start later. Orders are accepted and published meanwhile and wait on the topic.
+    Pause(PauseSettings),
+    /// Let a paused consumer group go on, also one that paused itself because too much went to dead letters
+    Resume(ResumeSettings),
+    /// Deliver a part of the topic to a consumer group again; the group must have no members: see ops pause
+    ///
+    /// Only backwards, so nothing is skipped. What a consumer has applied is a repeat to its inbox, and has no second effect.
+    Rewind(RewindSettings),
     /// Put events of accepted orders into the outbox once more, under their own ids: what Kafka lost comes back
     ///
     /// A consumer that has applied an event does nothing when it comes again. Running this twice is harmless. What an operator skipped stays skipped.

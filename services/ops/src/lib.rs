@@ -4,9 +4,12 @@ pub mod audit;
 mod config;
 mod databases;
 mod group;
+mod groups;
 mod outbox;
+mod pause;
 mod republish;
 mod restock;
+mod rewind;
 mod time;
 mod topics;
 
@@ -22,6 +25,10 @@ pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
         Command::Topics(kafka) => topics::create(&kafka).await?,
         Command::Audit(settings) => return Ok(audit::run(&settings).await),
         Command::Restock(settings) => restock::run(&settings).await?,
+        Command::Groups(settings) => groups::run(&settings).await?,
+        Command::Pause(settings) => pause::pause(&settings).await?,
+        Command::Resume(settings) => pause::resume(&settings).await?,
+        Command::Rewind(settings) => rewind::run(&settings).await?,
         Command::Republish(settings) => republish::run(&settings).await?,
         Command::Outbox(outbox) => outbox::run(&outbox).await?,
     }

@@ -10,6 +10,7 @@ mod audit;
 mod crashes;
 mod dead_letters;
 mod flow;
+mod groups;
 mod outages;
 mod republish;
 mod shop;

@@ -9,6 +9,7 @@ use testkit::{Kind, Process, Servers, TestDatabase, free_port};
 use tokio::sync::{MappedMutexGuard, Mutex, MutexGuard};
 
 use crate::shop::Shop;
+use crate::topics::GROUPS;
 
 pub(crate) const ORDER_API: &str = "order-api";
 pub(crate) const RELAY: &str = "outbox-relay";
@@ -136,10 +137,13 @@ impl System {
         Self { servers, stopped: BTreeSet::new(), databases, services }
     }
 
-    /// Starts what an earlier test stopped and, having failed, did not start again.
+    /// Starts what an earlier test stopped or paused and, having failed, did not start again.
     async fn mend(&mut self) {
         for kind in std::mem::take(&mut self.stopped) {
             self.servers.start_again(kind).await;
+        }
+        for group in GROUPS {
+            self.ops(&["resume", group]).await;
         }
         for service in self.services.values_mut() {
             if !service.is_running() {
@@ -203,6 +207,12 @@ impl System {
 
     /// What an operator's command prints, or what it complains about.
     pub(crate) async fn try_ops(&self, arguments: &[&str]) -> Result<String, String> {
+        let (succeeded, said, complained) = self.run_ops(arguments).await;
+        if succeeded { Ok(said) } else { Err(complained) }
+    }
+
+    /// Whether the command succeeded, what it printed, and what it wrote to standard error.
+    pub(crate) async fn run_ops(&self, arguments: &[&str]) -> (bool, String, String) {
         let databases = &self.databases;
         let output = tokio::process::Command::new(env!("CARGO_BIN_EXE_ops"))
             .args(arguments)
@@ -218,7 +228,7 @@ impl System {
             .await
             .expect("ops runs");
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-        if output.status.success() { Ok(text(output.stdout)) } else { Err(text(output.stderr)) }
+        (output.status.success(), text(output.stdout), text(output.stderr))
     }
 
     /// A GET that has to succeed, from any of the services.

@@ -3,7 +3,10 @@
 use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
+use contracts::decode_order_created;
 use contracts::topics::{ANALYTICS_GROUP, EMAIL_GROUP, INVENTORY_GROUP, ORDER_EVENTS, SMS_GROUP};
+use rdkafka::admin::{AdminClient, AdminOptions};
+use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::{Headers, Message, OwnedMessage};
 use rdkafka::producer::{FutureProducer, FutureRecord};
@@ -82,6 +85,24 @@ async fn all_records(brokers: &str, topic: String) -> Vec<OwnedMessage> {
         found
     })
     .await
+}
+
+/// How many records on `order.events` are no events.
+pub(crate) async fn foreign_records(brokers: &str) -> i64 {
+    let records = all_records(brokers, ORDER_EVENTS.to_owned()).await;
+    let foreign =
+        records.iter().filter(|record| decode_order_created(record.payload().unwrap_or_default()).is_err());
+    foreign.count() as i64
+}
+
+/// The groups lose what they have committed. They must have no members.
+pub(crate) async fn delete_groups(brokers: &str, groups: &[&str]) {
+    let admin: AdminClient<DefaultClientContext> =
+        ClientConfig::new().set("bootstrap.servers", brokers).create().expect("an admin client");
+    let options = AdminOptions::new().request_timeout(Some(TIMEOUT));
+    for outcome in admin.delete_groups(groups, &options).await.expect("Kafka answers") {
+        outcome.unwrap_or_else(|(group, code)| panic!("group {group} was not deleted: {code}"));
+    }
 }
 
 /// The value of a header, as text.

@@ -6,6 +6,7 @@ use messaging::KafkaSettings;
 use uuid::Uuid;
 
 use crate::audit::AuditSettings;
+use crate::group::GroupDatabases;
 use crate::restock::RestockSettings;
 
 /// Operator commands of orderflow.
@@ -94,22 +95,9 @@ pub struct Databases {
     #[arg(long, env = "ORDERS_DATABASE_URL", hide_env_values = true, value_parser = service_runtime::settings::postgres_url,
           default_value = "postgres://orders:orders@127.0.0.1:15432/orders")]
     pub orders_database_url: String,
-    /// E-mail database: postgres://user:password@host:port/database
-    #[arg(long, env = "EMAIL_DATABASE_URL", hide_env_values = true, value_parser = service_runtime::settings::postgres_url,
-          default_value = "postgres://email:email@127.0.0.1:15432/email")]
-    pub email_database_url: String,
-    /// SMS database: postgres://user:password@host:port/database
-    #[arg(long, env = "SMS_DATABASE_URL", hide_env_values = true, value_parser = service_runtime::settings::postgres_url,
-          default_value = "postgres://sms:sms@127.0.0.1:15432/sms")]
-    pub sms_database_url: String,
-    /// Inventory database: postgres://user:password@host:port/database
-    #[arg(long, env = "INVENTORY_DATABASE_URL", hide_env_values = true, value_parser = service_runtime::settings::postgres_url,
-          default_value = "postgres://inventory:inventory@127.0.0.1:15432/inventory")]
-    pub inventory_database_url: String,
-    /// Analytics database: postgres://user:password@host:port/database
-    #[arg(long, env = "ANALYTICS_DATABASE_URL", hide_env_values = true, value_parser = service_runtime::settings::postgres_url,
-          default_value = "postgres://analytics:analytics@127.0.0.1:15432/analytics")]
-    pub analytics_database_url: String,
+    /// Those of the consumers.
+    #[command(flatten)]
+    pub consumers: GroupDatabases,
     /// Baseline database: postgres://user:password@host:port/database
     #[arg(long, env = "BASELINE_DATABASE_URL", hide_env_values = true, value_parser = service_runtime::settings::postgres_url,
           default_value = "postgres://baseline:baseline@127.0.0.1:15432/baseline")]

@@ -15,10 +15,10 @@ static BASELINE: Migrator = sqlx::migrate!("../../migrations/baseline");
 pub(crate) async fn migrate(databases: &Databases) -> anyhow::Result<()> {
     for (name, url, migrations) in [
         ("orders", &databases.orders_database_url, &ORDERS),
-        ("email", &databases.email_database_url, &EMAIL),
-        ("sms", &databases.sms_database_url, &SMS),
-        ("inventory", &databases.inventory_database_url, &INVENTORY),
-        ("analytics", &databases.analytics_database_url, &ANALYTICS),
+        ("email", &databases.consumers.email_database_url, &EMAIL),
+        ("sms", &databases.consumers.sms_database_url, &SMS),
+        ("inventory", &databases.consumers.inventory_database_url, &INVENTORY),
+        ("analytics", &databases.consumers.analytics_database_url, &ANALYTICS),
         ("baseline", &databases.baseline_database_url, &BASELINE),
     ] {
         let pool = persistence::pool::connect_lazy(url, 1, "ops")?;

@@ -3,13 +3,16 @@
 pub mod audit;
 mod config;
 mod databases;
+mod group;
 mod outbox;
 mod restock;
+mod time;
 mod topics;
 
 use std::process::ExitCode;
 
 pub use config::{Command, Config, Outbox, OutboxCommand};
+pub use group::{Group, GroupDatabases};
 
 /// Runs one command; what it did goes to standard output, a line each. `ops audit` has exit statuses of its own.
 pub async fn run(config: Config) -> anyhow::Result<ExitCode> {

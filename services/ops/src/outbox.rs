@@ -4,12 +4,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
-use chrono::{DateTime, SecondsFormat, Utc};
 use persistence::outbox;
 use sqlx::PgPool;
 use uuid::Uuid;
 
 use crate::config::{Outbox, OutboxCommand};
+use crate::time;
 
 /// The database answers at once or is away.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -50,8 +50,8 @@ async fn list(pool: &PgPool, limit: i64) -> anyhow::Result<()> {
     }
     println!("{:<36}  {:<20}  {:>9}  {:>6}  REASON", "KEY", "BLOCKED AT", "AGE", "EVENTS");
     for key in keys {
-        let age = age(key.blocked_at);
-        println!("{}  {}  {age:>9}  {:>6}  {}", key.key, time(key.blocked_at), key.rows, key.reason);
+        let age = time::age(key.blocked_at);
+        println!("{}  {}  {age:>9}  {:>6}  {}", key.key, time::show(key.blocked_at), key.rows, key.reason);
     }
     Ok(())
 }
@@ -59,11 +59,11 @@ async fn list(pool: &PgPool, limit: i64) -> anyhow::Result<()> {
 async fn show(pool: &PgPool, key: Uuid) -> anyhow::Result<()> {
     let Some(row) = outbox::show(pool, key).await? else { bail!("key {key}: this key is not blocked") };
     println!("key         {key}");
-    println!("blocked at  {} ({})", time(row.blocked_at), age(row.blocked_at));
+    println!("blocked at  {} ({})", time::show(row.blocked_at), time::age(row.blocked_at));
     println!("reason      {}", row.reason);
     println!("topic       {}", row.topic);
     println!("event       {} {}, number {}", row.event_type, row.event_id, row.sequence);
-    println!("created at  {}", time(row.created_at));
+    println!("created at  {}", time::show(row.created_at));
     println!("payload     {}", row.payload);
     Ok(())
 }
@@ -83,19 +83,6 @@ fn check(payload: &str, event_id: Uuid) -> anyhow::Result<()> {
     let id = payload.get("id").and_then(|id| id.as_str()).context("`id`, the event's id, is missing")?;
     ensure!(id.parse() == Ok(event_id), "`id` is {id}, but the refused event is {event_id}");
     Ok(())
-}
-
-fn time(at: DateTime<Utc>) -> String {
-    at.to_rfc3339_opts(SecondsFormat::Secs, true)
-}
-
-fn age(since: DateTime<Utc>) -> String {
-    let seconds = (Utc::now() - since).num_seconds().max(0);
-    match seconds {
-        0..60 => format!("{seconds} s"),
-        60..3600 => format!("{} min", seconds / 60),
-        _ => format!("{} h", seconds / 3600),
-    }
 }
 
 #[cfg(test)]

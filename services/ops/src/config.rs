@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use crate::audit::AuditSettings;
 use crate::group::GroupDatabases;
+use crate::replay::ReplayCommand;
 use crate::restock::RestockSettings;
 
 /// Operator commands of orderflow.
@@ -34,6 +35,9 @@ pub enum Command {
     Restock(RestockSettings),
     /// Look at events that Kafka refused, and decide what becomes of them
     Outbox(Outbox),
+    /// Look at the dead letters of a consumer group, and bring them back
+    #[command(subcommand)]
+    Replay(ReplayCommand),
 }
 
 /// Commands about the outbox.

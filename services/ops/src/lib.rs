@@ -5,6 +5,7 @@ mod config;
 mod databases;
 mod group;
 mod outbox;
+pub mod replay;
 mod restock;
 mod time;
 mod topics;
@@ -22,6 +23,7 @@ pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
         Command::Audit(settings) => return Ok(audit::run(&settings).await),
         Command::Restock(settings) => restock::run(&settings).await?,
         Command::Outbox(outbox) => outbox::run(&outbox).await?,
+        Command::Replay(command) => replay::run(&command).await?,
     }
     Ok(ExitCode::SUCCESS)
 }

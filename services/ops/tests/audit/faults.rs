@@ -219,6 +219,19 @@ async fn waiting_is_told_from_missing_by_the_outbox_the_dead_letters_and_the_gro
 }
 
 #[tokio::test]
+async fn a_dead_letter_whose_effect_came_after_all_is_history_and_nothing_waits() {
+    let mut copy = Copy::healthy().await;
+    for group in kafka::GROUPS {
+        let mut letter = copy.event_of(2).clone();
+        letter.topic = format!("{}.{group}.dlq", copy.settings.topic);
+        kafka::publish(&copy.settings.kafka, vec![letter]).await;
+    }
+    let report = copy.audit().await;
+    assert_eq!(cells(&report), [], "{report}");
+    assert!(report.clean && report.to_string().contains("Clean: nothing missing"), "{report}");
+}
+
+#[tokio::test]
 async fn skipped_events_are_shown_with_who_and_why_and_neither_they_nor_their_effects_are_missing() {
     let mut copy = Copy::healthy().await;
     copy.take_effects_back(4).await;

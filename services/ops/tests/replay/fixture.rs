@@ -9,7 +9,7 @@ use messaging::headers::dead_letter;
 use messaging::reader::{ReadRecord, TopicReader};
 use messaging::{KafkaSettings, OutgoingRecord, Producer, TopicSpec, ensure_topics};
 use serde_json::Value;
-use testkit::Servers;
+use testkit::{Servers, eventually};
 use uuid::Uuid;
 
 const TIMEOUT: Duration = Duration::from_secs(20);
@@ -69,6 +69,12 @@ impl Fixture {
         let specs: Vec<TopicSpec> =
             names.map(|name| TopicSpec { name, partitions: PARTITIONS, retention_ms: 3_600_000 }).collect();
         ensure_topics(&kafka, &specs, TIMEOUT).await.unwrap();
+        for topic in &specs {
+            eventually(TIMEOUT, "leaders for the new topics", async || {
+                TopicReader::connect(&kafka, &topic.name, TIMEOUT).await?.watermarks().await
+            })
+            .await;
+        }
         Self { kafka, topic: source }
     }
 

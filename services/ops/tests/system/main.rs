@@ -11,6 +11,7 @@ mod crashes;
 mod dead_letters;
 mod flow;
 mod outages;
+mod replay;
 mod shop;
 mod shutdown;
 mod system;

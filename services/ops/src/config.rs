@@ -9,6 +9,7 @@ use crate::audit::AuditSettings;
 use crate::group::GroupDatabases;
 use crate::groups::GroupsSettings;
 use crate::pause::{PauseSettings, ResumeSettings};
+use crate::replay::ReplayCommand;
 use crate::republish::RepublishSettings;
 use crate::restock::RestockSettings;
 use crate::rewind::RewindSettings;
@@ -54,6 +55,9 @@ pub enum Command {
     Republish(RepublishSettings),
     /// Look at events that Kafka refused, and decide what becomes of them
     Outbox(Outbox),
+    /// Look at the dead letters of a consumer group, and bring them back
+    #[command(subcommand)]
+    Replay(ReplayCommand),
 }
 
 /// Commands about the outbox.

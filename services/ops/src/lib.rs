@@ -7,6 +7,7 @@ mod group;
 mod groups;
 mod outbox;
 mod pause;
+pub mod replay;
 mod republish;
 mod restock;
 mod rewind;
@@ -31,6 +32,7 @@ pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
         Command::Rewind(settings) => rewind::run(&settings).await?,
         Command::Republish(settings) => republish::run(&settings).await?,
         Command::Outbox(outbox) => outbox::run(&outbox).await?,
+        Command::Replay(command) => replay::run(&command).await?,
     }
     Ok(ExitCode::SUCCESS)
 }

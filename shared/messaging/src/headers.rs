@@ -43,6 +43,11 @@ pub fn text<'a>(headers: &'a OwnedHeaders, name: &str) -> Option<&'a str> {
         .and_then(|header| std::str::from_utf8(header.value?).ok())
 }
 
+/// All headers, in their order. Values need not be text.
+pub fn all(headers: &OwnedHeaders) -> impl Iterator<Item = (&str, Option<&[u8]>)> {
+    headers.iter().map(|header| (header.key, header.value))
+}
+
 /// The headers without those that tell a dead letter's story.
 pub(crate) fn without_story(headers: Option<&OwnedHeaders>) -> OwnedHeaders {
     let Some(headers) = headers else { return OwnedHeaders::new() };

@@ -3,15 +3,17 @@
 //! The order of the steps is what makes the answer right while the shop goes on:
 //!
 //! 1. the accepted orders, from one snapshot;
-//! 2. wait, for a bounded time, until the outbox is past them and every group has committed the then end of the topic;
+//! 2. wait, for a bounded time, until the outbox is past them and every group has committed the then end of the topic
+//!    and of its retry topic;
 //! 3. the effects, each database from one snapshot. What is not there now had its time;
 //! 4. the rest of the outbox, then the topic to its end: what is in neither was never published;
-//! 5. the dead letters, and whether the effects and events that belong to no audited order belong to any.
+//! 5. the dead letters that wait, and whether the effects and events that belong to no audited order belong to any.
 
 mod accepted;
 pub mod compare;
 mod database;
 mod effects;
+mod letters;
 mod protocol;
 mod provider;
 mod report;

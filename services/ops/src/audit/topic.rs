@@ -4,11 +4,9 @@ use std::collections::HashSet;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use anyhow::Context;
 use chrono::{DateTime, TimeDelta, Utc};
 use contracts::topics::{ANALYTICS_GROUP, EMAIL_GROUP, INVENTORY_GROUP, SMS_GROUP};
 use contracts::{Envelope, decode_order_created};
-use messaging::headers::{self, dead_letter};
 use messaging::reader::{ReadRecord, TopicReader};
 use messaging::{KafkaSettings, partition_of};
 use serde_json::value::RawValue;
@@ -19,9 +17,10 @@ use uuid::Uuid;
 use super::CLOCKS;
 use super::accepted::look_up;
 use super::compare::{Event, Orders, Published, Seen, minute_of};
+use super::letters::Letters;
 
 /// How long Kafka may take for an answer.
-const PATIENCE: Duration = Duration::from_secs(15);
+pub(super) const PATIENCE: Duration = Duration::from_secs(15);
 /// How often we look how far the groups are.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
@@ -34,12 +33,21 @@ pub(super) struct Group {
     pub(super) name: &'static str,
     /// The offset it reads next, by partition.
     next: Vec<i64>,
-    /// Records it had still to read up to the end that it was to reach.
+    /// The same on its retry topic.
+    next_retry: Vec<i64>,
+    /// Records it had still to read up to the ends that it was to reach.
     pub(super) records_behind: i64,
     /// Orders whose event it had not passed.
     pub(super) behind: HashSet<usize>,
-    /// Orders whose event is in its dead letters.
+    /// Orders whose event is in its dead letters, or on the way back from there.
     pub(super) dead: HashSet<usize>,
+}
+
+impl Group {
+    /// Whether it was through with a record of its retry topic.
+    pub(super) fn has_passed_retry(&self, record: &ReadRecord) -> bool {
+        self.next_retry.get(record.partition).is_some_and(|next| record.offset < *next)
+    }
 }
 
 /// An order that was accepted after the audit had begun, as its event tells.
@@ -72,8 +80,9 @@ impl Rest {
 
 pub(super) struct Topic {
     reader: TopicReader,
-    kafka: KafkaSettings,
     pub(super) name: String,
+    /// The dead-letter topic of each group, and the one that gives letters back.
+    letters: [Letters; 4],
     /// Where the audited orders may begin.
     since: Option<DateTime<Utc>>,
 }
@@ -85,26 +94,32 @@ impl Topic {
         since: Option<DateTime<Utc>>,
     ) -> anyhow::Result<Self> {
         let reader = TopicReader::connect(kafka, name, PATIENCE).await?;
-        Ok(Self {
-            reader,
-            kafka: kafka.clone(),
-            name: name.to_owned(),
-            since: since.map(|since| since - CLOCKS),
-        })
+        let [email, sms, inventory, analytics] = GROUPS;
+        let letters = [
+            Letters::connect(kafka, name, email).await?,
+            Letters::connect(kafka, name, sms).await?,
+            Letters::connect(kafka, name, inventory).await?,
+            Letters::connect(kafka, name, analytics).await?,
+        ];
+        Ok(Self { reader, name: name.to_owned(), letters, since: since.map(|since| since - CLOCKS) })
     }
 
-    /// Waits until every group has committed what is on the topic now, and returns how far each is then, or at the deadline.
+    /// Waits until every group has committed what is on the topic and on its retry topic now, and returns how far each is then, or
+    /// at the deadline.
     pub(super) async fn wait_for_groups(&self, deadline: Instant) -> anyhow::Result<[Group; 4]> {
         let ends = self.reader.watermarks().await?;
+        let mut retry_ends = Vec::with_capacity(self.letters.len());
+        for letters in &self.letters {
+            retry_ends.push(letters.retries.watermarks().await?);
+        }
         loop {
             let mut groups = GROUPS.map(|name| Group { name, ..Group::default() });
-            for group in &mut groups {
-                let committed = self.reader.committed(group.name).await?;
-                // A group that has committed nothing starts with the oldest record.
-                group.next =
-                    committed.iter().zip(&ends).map(|(next, (low, _))| next.unwrap_or(*low)).collect();
-                let behind = group.next.iter().zip(&ends).map(|(next, (_, high))| (high - next).max(0));
-                group.records_behind = behind.sum();
+            for (group, (letters, retry_ends)) in groups.iter_mut().zip(self.letters.iter().zip(&retry_ends))
+            {
+                let (next, behind) = progress(&self.reader, group.name, &ends).await?;
+                let (next_retry, retries_behind) = progress(&letters.retries, group.name, retry_ends).await?;
+                (group.next, group.next_retry) = (next, next_retry);
+                group.records_behind = behind + retries_behind;
             }
             if groups.iter().all(|group| group.records_behind == 0) || Instant::now() + LOOK_EVERY > deadline
             {
@@ -173,17 +188,8 @@ impl Topic {
         orders: &Orders,
         groups: &mut [Group],
     ) -> anyhow::Result<()> {
-        for group in groups {
-            let topic = format!("{}.{}.dlq", self.name, group.name);
-            let reader = TopicReader::connect(&self.kafka, &topic, PATIENCE).await?;
-            let watermarks = reader.watermarks().await?;
-            let from = starts(&reader, self.since, &watermarks).await?;
-            let to: Vec<i64> = watermarks.iter().map(|(_, high)| *high).collect();
-            let mut records = reader.read(&from, &to);
-            while let Some(batch) = records.recv().await {
-                let letters = batch.with_context(|| format!("topic {topic}"))?;
-                group.dead.extend(letters.iter().filter_map(|letter| dead_order(letter, orders)));
-            }
+        for (group, letters) in groups.iter_mut().zip(&self.letters) {
+            group.dead = letters.waiting(group, orders, self.since).await?;
         }
         Ok(())
     }
@@ -209,8 +215,22 @@ impl Rest {
     }
 }
 
+/// The offset that a group reads next, by partition, and how many records it has still to read up to the ends.
+async fn progress(
+    reader: &TopicReader,
+    group: &str,
+    watermarks: &[(i64, i64)],
+) -> anyhow::Result<(Vec<i64>, i64)> {
+    let committed = reader.committed(group).await?;
+    // A group that has committed nothing starts with the oldest record.
+    let next = committed.iter().zip(watermarks).map(|(next, (low, _))| next.unwrap_or(*low));
+    let next: Vec<i64> = next.collect();
+    let behind = next.iter().zip(watermarks).map(|(next, (_, high))| (high - next).max(0)).sum();
+    Ok((next, behind))
+}
+
 /// Where to begin: at `since`, or with the oldest record.
-async fn starts(
+pub(super) async fn starts(
     reader: &TopicReader,
     since: Option<DateTime<Utc>>,
     watermarks: &[(i64, i64)],
@@ -231,12 +251,4 @@ fn event(record: &ReadRecord) -> Option<(Uuid, Event)> {
     let envelope: Envelope<&RawValue> = serde_json::from_slice(&record.payload).ok()?;
     let minute = minute_of(envelope.occurred_at);
     Some((envelope.aggregate_id, Event { id: envelope.id, sequence: envelope.sequence, minute }))
-}
-
-/// Which order a dead letter is about.
-fn dead_order(letter: &ReadRecord, orders: &Orders) -> Option<usize> {
-    let headers = letter.headers.as_ref();
-    let key = headers.and_then(|headers| headers::text(headers, dead_letter::KEY));
-    let key = key.or_else(|| std::str::from_utf8(&letter.key).ok())?;
-    orders.position(key.parse().ok()?)
 }

@@ -3,6 +3,9 @@
 use chrono::Utc;
 use contracts::topics::EMAIL_GROUP;
 use contracts::{Envelope, event_id};
+use messaging::dead_letters::retry_topic;
+use messaging::headers::dead_letter::LETTER;
+use messaging::partition_of;
 use serde_json::json;
 use uuid::Uuid;
 
@@ -216,6 +219,54 @@ async fn waiting_is_told_from_missing_by_the_outbox_the_dead_letters_and_the_gro
     {
         assert!(shown.contains(text), "{text:?} is not in {shown}");
     }
+}
+
+#[tokio::test]
+async fn a_dead_letter_whose_effect_came_after_all_is_history_and_nothing_waits() {
+    let mut copy = Copy::healthy().await;
+    for group in kafka::GROUPS {
+        let mut letter = copy.event_of(2).clone();
+        letter.topic = format!("{}.{group}.dlq", copy.settings.topic);
+        kafka::publish(&copy.settings.kafka, vec![letter]).await;
+    }
+    let report = copy.audit().await;
+    assert_eq!(cells(&report), [], "{report}");
+    assert!(report.clean && report.to_string().contains("Clean: nothing missing"), "{report}");
+}
+
+#[tokio::test]
+async fn a_dead_letter_that_went_back_excuses_nothing_once_its_group_has_read_it_again() {
+    let mut copy = Copy::healthy().await;
+    let (kafka, topic) = (copy.settings.kafka.clone(), copy.settings.topic.clone());
+    let retry = retry_topic(&topic, EMAIL_GROUP);
+    let mut places: Vec<String> = Vec::new();
+    // Order 1 has a second letter: its replay failed.
+    for n in [0, 1, 2, 1] {
+        let mut letter = copy.event_of(n).clone();
+        let partition = partition_of(letter.key.as_bytes(), 3);
+        let offset = places.iter().filter(|place| place.starts_with(&format!("{partition}/"))).count();
+        places.push(format!("{partition}/{offset}"));
+        letter.topic = format!("{topic}.{EMAIL_GROUP}.dlq");
+        kafka::publish(&kafka, vec![letter]).await;
+    }
+    let replay = |n: usize| {
+        let mut replay = copy.event_of(n).clone().header(LETTER, &places[n]);
+        replay.topic.clone_from(&retry);
+        replay
+    };
+    let (read, unread) = (vec![replay(0), replay(1)], vec![replay(2)]);
+    kafka::publish(&kafka, read).await;
+    kafka::commit_the_end(&kafka, &retry, EMAIL_GROUP).await;
+    kafka::publish(&kafka, unread).await;
+    for n in 0..3 {
+        copy.sql("email", "DELETE FROM deliveries WHERE order_id = $1", n).await;
+    }
+
+    let report = copy.audit().await;
+    assert_eq!(cells(&report), [("email", "missing", 1), ("email", "waiting", 2)], "{report}");
+    let missing = &report.stage("email").unwrap().examples[0];
+    assert_eq!(missing.subject, copy.orders[0].to_string(), "{report}");
+    assert_eq!(report.notes, ["email-service was 1 records behind when the wait was over"]);
 }
 
 #[tokio::test]

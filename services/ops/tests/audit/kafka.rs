@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use contracts::topics::{ANALYTICS_GROUP, EMAIL_GROUP, INVENTORY_GROUP, SMS_GROUP};
+use messaging::dead_letters::{self, retry_topic};
 use messaging::{KafkaSettings, OutgoingRecord, Producer, TopicSpec, ensure_topics};
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
@@ -13,9 +14,10 @@ pub(crate) const GROUPS: [&str; 4] = [EMAIL_GROUP, SMS_GROUP, INVENTORY_GROUP, A
 const PARTITIONS: i32 = 3;
 const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// The event topic of this name and its dead-letter topics.
+/// The event topic of this name, and the dead-letter and retry topics of each group.
 pub(crate) async fn create(kafka: &KafkaSettings, topic: &str) {
-    let letters = GROUPS.map(|group| format!("{topic}.{group}.dlq"));
+    let letters =
+        GROUPS.iter().flat_map(|group| [dead_letters::topic(topic, group), retry_topic(topic, group)]);
     let names = std::iter::once(topic.to_owned()).chain(letters);
     let specs: Vec<TopicSpec> =
         names.map(|name| TopicSpec { name, partitions: PARTITIONS, retention_ms: 3_600_000 }).collect();

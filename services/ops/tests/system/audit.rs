@@ -85,6 +85,11 @@ pub(crate) async fn number(database: &TestDatabase, query: &'static str) -> i64 
     sqlx::query_scalar(query).fetch_one(&mut connect(database).await).await.expect(query)
 }
 
+/// Changes a database behind its service's back.
+pub(crate) async fn execute(database: &TestDatabase, statement: &'static str) {
+    sqlx::raw_sql(statement).execute(&mut connect(database).await).await.expect(statement);
+}
+
 async fn count(database: &TestDatabase, query: &'static str, ids: &[Uuid]) -> i64 {
     sqlx::query_scalar(query).bind(ids).fetch_one(&mut connect(database).await).await.expect(query)
 }

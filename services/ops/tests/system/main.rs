@@ -12,6 +12,7 @@ mod dead_letters;
 mod flow;
 mod groups;
 mod outages;
+mod replay;
 mod republish;
 mod shop;
 mod shutdown;

@@ -137,7 +137,7 @@ impl System {
         Self { servers, stopped: BTreeSet::new(), databases, services }
     }
 
-    /// Starts what an earlier test stopped or paused and, having failed, did not start again.
+    /// Starts what an earlier test stopped or paused and, having failed, did not start again, and mends what it broke.
     async fn mend(&mut self) {
         for kind in std::mem::take(&mut self.stopped) {
             self.servers.start_again(kind).await;
@@ -151,6 +151,7 @@ impl System {
             }
         }
         self.ready().await;
+        self.accept_deliveries().await;
     }
 
     /// Waits until every service can serve.

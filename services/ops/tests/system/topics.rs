@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use contracts::decode_order_created;
 use contracts::topics::{ANALYTICS_GROUP, EMAIL_GROUP, INVENTORY_GROUP, ORDER_EVENTS, SMS_GROUP};
+use messaging::KafkaSettings;
+use messaging::dead_letters::retry_topic;
+use messaging::reader::TopicReader;
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -53,6 +56,26 @@ fn records(consumer: &BaseConsumer, topic: &str) -> i64 {
 pub(crate) async fn dead_letter_counts(brokers: &str) -> BTreeMap<&'static str, i64> {
     let consumer = consumer(brokers, "system-test");
     blocking(move || GROUPS.map(|group| (group, records(&consumer, &dead_letter_topic(group)))).into()).await
+}
+
+/// What a group has committed on the order events and on its retry topic.
+pub(crate) async fn committed(brokers: &str, group: &'static str) -> Vec<Option<i64>> {
+    let kafka = KafkaSettings { brokers: brokers.to_owned() };
+    let mut committed = Vec::new();
+    for topic in [ORDER_EVENTS.to_owned(), retry_topic(ORDER_EVENTS, group)] {
+        let reader = TopicReader::connect(&kafka, &topic, TIMEOUT).await.expect("the topic");
+        committed.extend(reader.committed(group).await.expect("its offsets"));
+    }
+    committed
+}
+
+/// How many letters were given back to each group.
+pub(crate) async fn replay_counts(brokers: &str) -> BTreeMap<&'static str, i64> {
+    let consumer = consumer(brokers, "system-test");
+    blocking(move || {
+        GROUPS.map(|group| (group, records(&consumer, &retry_topic(ORDER_EVENTS, group)))).into()
+    })
+    .await
 }
 
 /// All dead letters of a group.

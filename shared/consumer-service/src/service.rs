@@ -64,6 +64,7 @@ impl ConsumerService {
         let mut settings = ConsumerSettings::new(args.kafka, args.retry, group.name, group.topic);
         settings.continue_trace = telemetry::continue_trace;
         settings.guard = args.guard;
+        settings.protocol = args.group_protocol;
         settings.held_keys = match args.after_dead_letter {
             AfterDeadLetter::Continue => None,
             AfterDeadLetter::HoldKey => Some(Arc::new(InDatabase(HeldRows::new(pool.clone())))),

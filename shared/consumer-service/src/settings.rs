@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use messaging::consumer::GroupProtocol;
 use messaging::{GuardSettings, KafkaSettings, RetrySettings};
 use service_runtime::settings;
 
@@ -30,6 +31,11 @@ pub struct ConsumerArgs {
     /// on each other, as with orders; hold-key sends them to dead letters too, and a replay brings them back in order
     #[arg(long, env = "AFTER_DEAD_LETTER", value_enum, default_value_t = AfterDeadLetter::Continue)]
     pub after_dead_letter: AfterDeadLetter,
+    /// Who deals out the partitions of a group to its processes: classic, one of them, or consumer, the broker (KIP-848; Kafka 4.0 or later),
+    /// which moves fewer of them. All processes of a group have to agree, so change it while none runs. Under consumer, ops groups and ops pause do not see
+    /// the members
+    #[arg(long, env = "GROUP_PROTOCOL", value_enum, default_value_t = GroupProtocol::Classic)]
+    pub group_protocol: GroupProtocol,
 }
 
 /// How long the inbox remembers.
@@ -76,7 +82,7 @@ impl fmt::Display for Text {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let millis = self.0.as_millis();
         let units = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1000, "s")];
-        let unit = units.into_iter().find(|(unit, _)| millis > 0 && millis % unit == 0);
+        let unit = units.into_iter().find(|(unit, _)| millis > 0 && millis.is_multiple_of(*unit));
         let (unit, name) = unit.unwrap_or((1, "ms"));
         write!(f, "{}{name}", millis / unit)
     }

@@ -57,6 +57,11 @@ impl Provider {
         (counts["email"]["distinct"].as_u64().unwrap(), counts["email"]["repeated"].as_u64().unwrap())
     }
 
+    /// How many it is working on.
+    pub(crate) async fn in_progress(&self) -> u64 {
+        self.json("/api/deliveries").await["email"]["in_progress"].as_u64().unwrap()
+    }
+
     pub(crate) async fn refused(&self) -> u64 {
         self.json("/api/deliveries").await["email"]["refused"].as_u64().unwrap()
     }

@@ -36,12 +36,17 @@ struct Service {
 
 impl Service {
     async fn start(provider: &Provider) -> Self {
+        Self::start_with(provider, &[]).await
+    }
+
+    async fn start_with(provider: &Provider, more: &[&str]) -> Self {
         let servers = Servers::shared().await;
         let database = servers.database("sms").await;
         let topic: &'static str = servers.topic("order.events", 3).await.leak();
         let group: &'static str = format!("sms-service-{}", Uuid::new_v4().simple()).leak();
 
-        let mut config = Config::parse_from(["sms-consumer", "--retry-base", "50ms", "--retry-cap", "200ms"]);
+        let usual = ["sms-consumer", "--retry-base", "50ms", "--retry-cap", "200ms"];
+        let mut config = Config::parse_from([&usual, more].concat());
         config.consumer.kafka.brokers = servers.kafka_brokers().to_owned();
         config.database_url = database.url().to_owned();
         config.gateway_url = provider.gateway_url();
@@ -114,6 +119,24 @@ async fn an_event_becomes_one_message_and_one_row_and_its_repeat_becomes_nothing
     service.until_noted(2).await;
     assert_eq!(provider.deliveries(first.data.order_id).await, (2, 0));
     assert_eq!(service.dead_letters().await, 0);
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn two_hundred_messages_at_a_time_are_on_their_way_to_a_slow_provider() {
+    let provider = Provider::calm().await;
+    provider.set(json!({"latency_ms": 60_000})).await;
+    let service = Service::start_with(&provider, &["--gateway-timeout", "120s"]).await;
+    let events: Vec<_> = (0..300).map(|_| order()).collect();
+    futures::future::join_all(events.iter().map(|event| service.publish(event))).await;
+    eventually(DEADLINE, "the provider works on many at a time", async || {
+        match provider.in_progress().await {
+            many if many >= 200 => Ok(()),
+            few => Err(format!("{few}")),
+        }
+    })
+    .await;
+    // They are given up at the drain's deadline, and would come again.
     service.stop().await;
 }
 

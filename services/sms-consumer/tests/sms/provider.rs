@@ -46,6 +46,11 @@ impl Provider {
         (counts["sms"]["distinct"].as_u64().unwrap(), counts["sms"]["repeated"].as_u64().unwrap())
     }
 
+    /// How many it is working on.
+    pub(crate) async fn in_progress(&self) -> u64 {
+        self.json("/api/deliveries").await["sms"]["in_progress"].as_u64().unwrap()
+    }
+
     pub(crate) async fn refused(&self) -> u64 {
         self.json("/api/deliveries").await["sms"]["refused"].as_u64().unwrap()
     }

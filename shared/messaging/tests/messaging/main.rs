@@ -1,6 +1,6 @@
 //! The consumer runtime on rdkafka's mock cluster: real protocol, no server.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod batches;
 mod concurrency;

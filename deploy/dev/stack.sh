@@ -336,7 +336,8 @@ audit_command() { ops_command audit "$@"; }
 ops_command() {
     load_settings
     [[ -x $(service_binary ops) ]] || fail "ops is not built" "./dev up"
-    "$(service_binary ops)" "$@"
+    # Who says so: some commands write it down, and a shell may not tell.
+    USER=${USER:-$(id -un)} "$(service_binary ops)" "$@"
 }
 
 # --- status, logs -----------------------------------------------------------------------------------------------------

@@ -17,6 +17,8 @@ use crate::time;
 
 /// How long Kafka or a database may take for an answer.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long Kafka may take to say whether the group has members before it is paused.
+const BEFORE: Duration = Duration::from_secs(2);
 /// How often we look whether the members have left.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
@@ -58,15 +60,16 @@ pub(crate) async fn pause(settings: &PauseSettings) -> anyhow::Result<()> {
     let PauseSettings { group, why, by, kafka, .. } = settings;
     ensure!(!why.trim().is_empty() && !by.trim().is_empty(), "--why and --by must say something");
     let pool = connect(*group, &settings.databases)?;
-    // Whether anybody is there to follow the word. If Kafka is away, that is not known, and the word is written all the same.
-    let (before, written) = tokio::join!(members(kafka, *group), in_time(intake::pause(&pool, by, why)));
+    // Whether anybody is there to follow the word; asked before it is said. If Kafka is away the word does not wait for it.
+    let before = tokio::time::timeout(BEFORE, members(kafka, *group)).await;
+    let written = in_time(intake::pause(&pool, by, why)).await;
     if !written.with_context(|| format!("{group} was not paused"))?
         && let Some(paused) = in_time(intake::paused(&pool)).await?
     {
         println!("{group} was paused before, {}", said(&paused));
     }
     wait_until_empty(kafka, *group, settings.wait).await?;
-    if matches!(before, Ok(0)) {
+    if matches!(before, Ok(Ok(0))) {
         println!("{group} is paused. It had no members; a consumer that starts takes nothing");
     } else {
         println!("{group} is paused: it has no members");

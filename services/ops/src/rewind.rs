@@ -85,7 +85,7 @@ pub(crate) async fn run(settings: &RewindSettings) -> anyhow::Result<()> {
     }
     let members = members(kafka, *group).await?;
     let has_members = format!(
-        "{group} has {members} members, and can be set back only while it has none: ops pause {group} --why TEXT"
+        "{group} has members ({members}), and can be set back only while it has none: ops pause {group} --why TEXT"
     );
     ensure!(members == 0 || *dry_run, "{has_members}");
 

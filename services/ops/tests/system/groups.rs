@@ -185,7 +185,7 @@ async fn a_rewind_refuses_a_running_group_and_moves_nothing_forward_and_a_dry_ru
     let all = system.committed(EMAIL_GROUP).await;
     let refused = system.try_ops(&["rewind", EMAIL_GROUP, "--to", "earliest"]).await.unwrap_err();
     assert!(
-        refused.contains("email-service has 1 members") && refused.contains("ops pause email-service"),
+        refused.contains("email-service has members (1)") && refused.contains("ops pause email-service"),
         "{refused}"
     );
     let said = system.ops(&["rewind", EMAIL_GROUP, "--to", "earliest", "--dry-run"]).await;

@@ -54,8 +54,11 @@ pub fn init(service_name: &'static str) -> Result<Telemetry, String> {
         .clone()
 }
 
+/// While brokers are away the Kafka client repeats so twice a second for each connection; librdkafka's own lines say the same, thinned out.
+const REPEATS: &str = "rdkafka::client=off";
+
 fn filter(level: &str) -> Result<EnvFilter, String> {
-    EnvFilter::builder().parse(level).map_err(|_| {
+    EnvFilter::builder().parse(format!("{REPEATS},{level}")).map_err(|_| {
         format!("LOG_LEVEL='{level}' is not valid: expected a level (error, warn, info, debug, trace) or target=level pairs")
     })
 }

@@ -124,6 +124,13 @@ fn outside_a_span_there_is_no_trace() {
 }
 
 #[test]
+fn what_the_kafka_client_repeats_while_brokers_are_away_is_logged_only_if_asked_for() {
+    let repeat = || tracing::error!(target: "rdkafka::client", "all brokers are down");
+    assert!(lines("info", repeat).is_empty());
+    assert_eq!(lines("info,rdkafka::client=error", repeat).len(), 1);
+}
+
+#[test]
 fn a_wrong_log_level_is_named_with_the_accepted_form() {
     let line = filter("order_api=loud").unwrap_err();
     assert!(line.starts_with("LOG_LEVEL='order_api=loud' is not valid: expected a level"), "{line}");

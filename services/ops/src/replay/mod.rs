@@ -7,7 +7,7 @@
 //! The retry topic forgets a replay after its retention, perhaps before the dead-letter topic forgets the letter. Such a letter shows as
 //! waiting again; replayed once more, the group's inbox drops it, or its horizon stops it.
 //!
-//! [`plan`] decides what is sent in which order, without I/O.
+//! `plan` decides what is sent in which order, without I/O.
 
 mod filter;
 mod follow;

@@ -1,8 +1,8 @@
 //! A rebalance storm on a real broker: consumers come and go all the time, and still nothing is missed, and the first occurrences of
 //! each key come in order.
 //!
-//! `STORM_RECORDS=100000 STORM_RESTARTS=16` for the full size; the default takes less than a minute. `STORM_PROTOCOL=consumer` leaves
-//! the assignment to the broker. It prints how long any partition stood still; run with `--nocapture` to see it.
+//! `STORM_PROTOCOL=consumer` leaves the assignment to the broker; `STORM_RECORDS` and `STORM_RESTARTS` make it larger or smaller. It prints how
+//! long any partition stood still; run with `--nocapture` to see it.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -114,7 +114,7 @@ async fn publish(kafka: &KafkaSettings, topic: &str, records: usize) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn consumers_that_come_and_go_miss_nothing_and_see_each_key_in_order() {
-    let (records, restarts) = (size("STORM_RECORDS", 20_000), size("STORM_RESTARTS", 4));
+    let (records, restarts) = (size("STORM_RECORDS", 100_000), size("STORM_RESTARTS", 16));
     let protocol = std::env::var("STORM_PROTOCOL")
         .map_or(GroupProtocol::Classic, |name| GroupProtocol::from_str(&name, true).unwrap());
     let servers = Servers::shared().await;

@@ -32,13 +32,18 @@ pub(crate) struct Horizon {
     next: u64,
     /// Where the next claim has to start at the latest, because a long transaction ended.
     overdue: Option<i64>,
+    /// How many readings have begun.
+    readings: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Cursor {
-    epoch: i64,
+    /// Which reading this is. What a claim of an earlier one brings is not used.
+    reading: u64,
     /// All visible rows up to here were claimed.
     read: i64,
+    /// Up to here an earlier reading came: a claim that leaves nothing behind has brought this one there too.
+    before: i64,
     /// Rows up to here were done with when the bucket was taken over.
     mark: i64,
 }
@@ -54,15 +59,32 @@ struct Open {
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
     pub(crate) starts: Vec<Start>,
-    epochs: Vec<i64>,
+    readings: Vec<u64>,
     /// Rows above this are read anew in every bucket.
     from: i64,
 }
 
 impl Horizon {
-    /// Reads `bucket`, held under `epoch`, from `mark` on, which a former holder left; 0 is the beginning.
-    pub(crate) fn add(&mut self, bucket: i16, epoch: i64, mark: i64) {
-        self.cursors.insert(bucket, Cursor { epoch, read: mark, mark });
+    /// Reads `bucket` from `mark` on, which a former holder left; 0 is the beginning.
+    pub(crate) fn add(&mut self, bucket: i16, mark: i64) {
+        self.readings += 1;
+        let cursor = Cursor { reading: self.readings, read: mark, before: mark, mark };
+        self.cursors.insert(bucket, cursor);
+    }
+
+    /// Reads `bucket`, if it is read at all, once more from its beginning: rows that were read are to be had again.
+    pub(crate) fn read_anew(&mut self, bucket: i16) {
+        let Some(cursor) = self.cursors.get_mut(&bucket) else { return };
+        self.readings += 1;
+        let before = cursor.read.max(cursor.before);
+        *cursor = Cursor { reading: self.readings, read: 0, before, mark: 0 };
+    }
+
+    /// As [`Horizon::read_anew`], for all buckets.
+    pub(crate) fn read_all_anew(&mut self) {
+        for bucket in self.buckets() {
+            self.read_anew(bucket);
+        }
     }
 
     /// Of each bucket the id up to which all rows were claimed, with none below that a transaction in progress could still bring:
@@ -100,13 +122,13 @@ impl Horizon {
         };
         Plan {
             starts: self.cursors.iter().map(start).collect(),
-            epochs: self.cursors.values().map(|cursor| cursor.epoch).collect(),
+            readings: self.cursors.values().map(|cursor| cursor.reading).collect(),
             from,
         }
     }
 
     /// Takes note of what a claim of `plan`, with at most `per_bucket` rows of each bucket, returned, and keeps of its rows those
-    /// that may be sent: of buckets that were held throughout. `None`: a long transaction has ended before the claim, which may
+    /// that may be sent: of buckets that were held throughout, and were not to be read anew meanwhile. `None`: a long transaction has ended before the claim, which may
     /// have missed its rows and must not be used.
     pub(crate) fn observe(
         &mut self,
@@ -145,18 +167,17 @@ impl Horizon {
         }
         let mut more = false;
         let mut stale = Vec::new();
-        for (start, epoch) in plan.starts.iter().zip(&plan.epochs) {
-            let Some(cursor) = self.cursors.get_mut(&start.bucket).filter(|cursor| cursor.epoch == *epoch)
-            else {
+        for (start, reading) in plan.starts.iter().zip(&plan.readings) {
+            let cursor = self.cursors.get_mut(&start.bucket).filter(|cursor| cursor.reading == *reading);
+            let Some(cursor) = cursor else {
                 stale.push(start.bucket);
                 continue;
             };
-            if let Some((id, count)) = last.get(&start.bucket) {
-                let full = *count >= per_bucket;
-                more |= full;
-                // A full answer ends where the limit was reached, maybe below what was read before.
-                cursor.read = if full { *id } else { cursor.read.max(*id) };
-            }
+            let (id, count) = last.get(&start.bucket).copied().unwrap_or_default();
+            let full = count >= per_bucket;
+            more |= full;
+            // A full answer ends where the limit was reached, maybe below what was read before.
+            cursor.read = if full { id } else { cursor.read.max(cursor.before).max(id) };
         }
         rows.retain(|row| !stale.contains(&row.row_id.bucket));
         more

@@ -52,6 +52,15 @@ enum State {
     Refused,
 }
 
+/// A row that Kafka refused, if it is not to be sent once more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Refused {
+    /// It was sent alone. Its key is to be blocked, and after that forgotten.
+    Alone(Row),
+    /// Its bucket was given up meanwhile; see [`Lanes::failed`].
+    Dropped(i16),
+}
+
 /// A key of which the table holds more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Refill {
@@ -138,28 +147,31 @@ impl Lanes {
         }
     }
 
-    /// It is unknown whether Kafka has the row in flight of `key`: it is sent again.
-    pub(crate) fn failed(&mut self, key: Uuid) {
-        let Some(lane) = self.landed(key) else { return };
+    /// It is unknown whether Kafka has the row in flight of `key`: it is sent again. If its bucket was given up meanwhile it is dropped
+    /// instead, and the bucket returned: who has won it back by now has left the row out of what was claimed since.
+    pub(crate) fn failed(&mut self, key: Uuid) -> Option<i16> {
+        let lane = self.landed(key)?;
         if lane.leaving {
+            let bucket = lane.bucket;
             self.forget(key);
-        } else {
-            self.ready.push_front(key);
+            return Some(bucket);
         }
+        self.ready.push_front(key);
+        None
     }
 
-    /// Kafka refuses the row in flight of `key`. Returned if it was sent alone: then the key is to be blocked, and after that
-    /// forgotten. Otherwise it will be sent alone.
-    pub(crate) fn refused(&mut self, key: Uuid) -> Option<Row> {
+    /// Kafka refuses the row in flight of `key`. `None`: it was sent in company, and will be sent alone.
+    pub(crate) fn refused(&mut self, key: Uuid) -> Option<Refused> {
         let alone = self.alone;
         let lane = self.landed(key)?;
         if lane.leaving {
+            let bucket = lane.bucket;
             self.forget(key);
-            return None;
+            return Some(Refused::Dropped(bucket));
         }
         if alone {
             lane.state = State::Refused;
-            return lane.rows.front().cloned();
+            return lane.rows.front().cloned().map(Refused::Alone);
         }
         lane.state = State::Suspect;
         self.suspects.push_back(key);

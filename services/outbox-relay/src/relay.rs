@@ -33,7 +33,8 @@ pub struct RelaySettings {
     /// sweeping stays below a tenth of the time.
     pub sweep: Duration,
     /// How far a bucket is done with is written down whenever it has moved by so many ids. The default is 1,000 rows, if all buckets are as
-    /// busy: through so many dead rows of each bucket a relay reads at most when it takes over.
+    /// busy: through so many dead rows of each bucket a relay reads when it takes over, and through more only if a blocked key or an open
+    /// transaction that has written something holds the mark down.
     pub mark_every: i64,
     /// Wait after a failure.
     pub pause: Duration,

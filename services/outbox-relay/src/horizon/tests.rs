@@ -34,7 +34,7 @@ fn start(plan: &Plan) -> i64 {
 /// A horizon whose first claim saw rows 1 to 10 and transaction 5 in progress.
 fn read_to_ten(now: Instant) -> Horizon {
     let mut horizon = Horizon::default();
-    horizon.add(BUCKET, 1, 0);
+    horizon.add(BUCKET, 0);
     let plan = horizon.plan(now, &[BUCKET].into());
     let observed = horizon.observe(&plan, &snapshot(6, &[5]), (1..=10).map(row).collect(), 100, now);
     assert_eq!(observed.unwrap().rows.len(), 10);
@@ -73,7 +73,7 @@ fn who_takes_over_begins_below_what_a_transaction_in_progress_can_bring_and_read
     assert_eq!(horizon.marks()[&BUCKET], 10, "transaction 8 began after row 10 was seen");
 
     let mut next = Horizon::default();
-    next.add(BUCKET, 2, 10);
+    next.add(BUCKET, 10);
     let plan = next.plan(now, &NONE);
     assert_eq!(start(&plan), 10);
     next.observe(&plan, &snapshot(12, &[8]), vec![], 100, now).unwrap();
@@ -87,10 +87,34 @@ fn rows_of_a_bucket_that_was_lost_and_won_again_meanwhile_are_not_used() {
     let mut horizon = read_to_ten(now);
     let plan = horizon.plan(now, &NONE);
     horizon.remove(BUCKET);
-    horizon.add(BUCKET, 2, 0);
+    horizon.add(BUCKET, 0);
     let observed = horizon.observe(&plan, &snapshot(9, &[]), vec![row(11)], 100, now).unwrap();
     assert!(observed.rows.is_empty());
     assert_eq!(start(&horizon.plan(now + LONG, &NONE)), 0);
+}
+
+#[test]
+fn a_bucket_that_is_read_anew_is_read_from_its_beginning_and_has_no_mark_until_nothing_is_left_behind() {
+    let now = Instant::now();
+    let mut horizon = read_to_ten(now);
+    let late = horizon.plan(now + LONG, &NONE);
+    horizon.read_anew(BUCKET);
+    let observed = horizon.observe(&late, &snapshot(9, &[]), vec![row(12)], 100, now + LONG);
+    assert!(
+        observed.is_none_or(|observed| observed.rows.is_empty()),
+        "an older row of its key may be to be had again"
+    );
+
+    let mut horizon = Horizon::default();
+    horizon.add(BUCKET, 10);
+    horizon.observe(&horizon.plan(now, &NONE), &snapshot(9, &[]), vec![row(20)], 100, now).unwrap();
+    horizon.read_all_anew();
+    assert_eq!((start(&horizon.plan(now, &NONE)), horizon.marks()[&BUCKET]), (0, 0));
+    horizon.observe(&horizon.plan(now, &NONE), &snapshot(9, &[]), vec![row(3), row(4)], 2, now).unwrap();
+    assert_eq!((start(&horizon.plan(now, &NONE)), horizon.marks()[&BUCKET]), (4, 4));
+    horizon.observe(&horizon.plan(now, &NONE), &snapshot(9, &[]), vec![row(5)], 2, now).unwrap();
+    assert_eq!(start(&horizon.plan(now, &NONE)), 20, "what is dead is not read again and again");
+    assert_eq!(horizon.marks()[&BUCKET], 20);
 }
 
 /// Transactions that lock a key's row, take an id, and commit or are rolled back after any time.
@@ -106,6 +130,8 @@ enum Event {
     Wait,
     /// Another relay takes over, from the mark.
     TakeOver,
+    /// Everything is to be read anew.
+    Anew,
 }
 
 fn event() -> impl Strategy<Value = Event> {
@@ -116,6 +142,7 @@ fn event() -> impl Strategy<Value = Event> {
         5 => ((1..4usize), prop::bool::weighted(0.1)).prop_map(|(limit, sweep)| Event::Claim(limit, sweep)),
         3 => Just(Event::Wait),
         1 => Just(Event::TakeOver),
+        1 => Just(Event::Anew),
     ]
 }
 
@@ -129,7 +156,7 @@ proptest! {
         let mut open: BTreeMap<u8, (u64, i64)> = BTreeMap::new();
         let mut table: BTreeMap<i64, u8> = BTreeMap::new();
         let mut claimed: BTreeSet<i64> = BTreeSet::new();
-        horizon.add(BUCKET, 1, 0);
+        horizon.add(BUCKET, 0);
         let end = (0..6).map(Event::Commit).chain([Event::Wait]).chain((0..200).map(|_| Event::Claim(3, false)));
         for event in events.into_iter().chain(end) {
             match event {
@@ -146,11 +173,12 @@ proptest! {
                 }
                 Event::RollBack(key) => drop(open.remove(&key)),
                 Event::Wait => now += LONG,
+                Event::Anew => horizon.read_all_anew(),
                 Event::TakeOver => {
                     // What was claimed counts as settled here.
                     let mark = horizon.marks()[&BUCKET];
                     horizon = Horizon::default();
-                    horizon.add(BUCKET, 2, mark);
+                    horizon.add(BUCKET, mark);
                 }
                 Event::Claim(limit, sweep) => {
                     let swept = if sweep { BTreeSet::from([BUCKET]) } else { NONE };

@@ -49,11 +49,24 @@ fn a_refusal_counts_only_after_the_row_was_sent_alone() {
     assert!(sent(&mut lanes).is_empty(), "another row is in flight");
     lanes.acknowledged(key(2));
     assert_eq!(sent(&mut lanes), [1], "alone, although another key has a row");
-    assert_eq!(lanes.refused(key(1)), Some(row(1, 1)));
+    assert_eq!(lanes.refused(key(1)), Some(Refused::Alone(row(1, 1))));
     assert_eq!(sent(&mut lanes), [3]);
     lanes.blocked(key(1));
     lanes.acknowledged(key(2));
     assert_eq!(lanes.waiting(), 0);
+}
+
+#[test]
+fn a_row_in_flight_whose_bucket_was_given_up_is_dropped_when_it_fails_and_says_so() {
+    let mut lanes = Lanes::default();
+    lanes.add(vec![row(1, 1), row(2, 2)]);
+    assert_eq!(sent(&mut lanes), [1, 2]);
+    let bucket = row(1, 1).row_id.bucket;
+    lanes.leave(bucket);
+    lanes.leave(row(2, 2).row_id.bucket);
+    assert_eq!(lanes.failed(key(1)), Some(bucket));
+    assert_eq!(lanes.refused(key(2)), Some(Refused::Dropped(row(2, 2).row_id.bucket)));
+    assert_eq!((lanes.waiting(), lanes.in_flight()), (0, 0));
 }
 
 #[test]
@@ -175,7 +188,9 @@ impl World {
             }
             Event::Refuse(owner) => {
                 let company = self.in_flight.len();
-                if self.in_flight.remove(&owner).is_some() && self.lanes.refused(key(owner)).is_some() {
+                if self.in_flight.remove(&owner).is_some()
+                    && let Some(Refused::Alone(_)) = self.lanes.refused(key(owner))
+                {
                     assert_eq!(company, 1, "blocked although it was not alone");
                     self.blocked.push(owner);
                     self.lanes.blocked(key(owner));

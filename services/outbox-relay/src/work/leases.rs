@@ -46,6 +46,10 @@ impl Work {
 
     /// Marks that are worth being written.
     fn new_marks(&mut self) -> BTreeMap<i16, i64> {
+        // The statement that takes released keys up ends what keeps marks below their rows.
+        if self.released {
+            return BTreeMap::new();
+        }
         let settled_below = self.lanes.settled_below();
         let mut marks = self.horizon.marks();
         marks.retain(|bucket, mark| {
@@ -105,8 +109,8 @@ impl Work {
             return;
         }
         info!(buckets = gained.len(), "leases taken");
-        for (bucket, Holding { epoch, mark }) in &gained {
-            self.horizon.add(*bucket, *epoch, *mark);
+        for (bucket, Holding { mark, .. }) in &gained {
+            self.horizon.add(*bucket, *mark);
             self.marks.insert(*bucket, *mark);
         }
         self.lease.extend(gained);

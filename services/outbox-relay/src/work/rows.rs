@@ -61,7 +61,7 @@ impl Claims {
         self.next = if self.poked < self.last { next } else { next.min(self.last + SPACING) };
     }
 
-    /// There are buckets that were never read.
+    /// There are buckets that were never read, or are to be read anew.
     pub(super) fn at_once(&mut self, now: Instant) {
         self.next = now;
     }
@@ -125,6 +125,9 @@ impl Work {
             });
         }
         if std::mem::take(&mut self.released) && !self.stopping {
+            // Their rows are behind what was read. Before the statement, so that no mark is made of what was read until then.
+            self.horizon.read_all_anew();
+            self.claims.at_once(now);
             let lease = self.lease.clone();
             let asked = async move { in_time(PATIENCE, outbox::take_up_released(&pool, &lease)).await };
             return self.database.start(asked.map(Done::TakenUp));
@@ -209,11 +212,8 @@ impl Work {
                 }
             },
             Done::TakenUp(outcome) => {
-                // Also when it is not known: the keys may be free, and nothing may be read on before their oldest rows are.
-                if !matches!(outcome, Ok(0)) {
-                    self.claims.sweeps.all();
-                    self.claims.next = Instant::now();
-                }
+                // Nothing may be read on before it is known that no key becomes free behind that.
+                self.released |= outcome.is_err();
                 outcome.map(drop)
             }
         };

@@ -8,6 +8,7 @@ use tracing::{error, warn};
 use uuid::Uuid;
 
 use super::Work;
+use crate::lanes::Refused;
 use crate::record::record;
 use crate::status::Side;
 
@@ -59,15 +60,19 @@ impl Work {
                 self.lanes.acknowledged(key);
                 self.well(Side::Kafka);
             }
-            Err(PublishError::Refused(reason)) => {
-                if let Some(row) = self.lanes.refused(key) {
+            Err(PublishError::Refused(reason)) => match self.lanes.refused(key) {
+                Some(Refused::Alone(row)) => {
                     error!(%key, event_id = %row.event_id, reason, "Kafka refuses this event, its key is blocked");
                     self.refused.push_back((row, reason));
                 }
-            }
+                Some(Refused::Dropped(bucket)) => self.horizon.read_anew(bucket),
+                None => {}
+            },
             Err(failure) => {
                 self.broken |= matches!(failure, PublishError::Fatal(_));
-                self.lanes.failed(key);
+                if let Some(bucket) = self.lanes.failed(key) {
+                    self.horizon.read_anew(bucket);
+                }
                 self.kafka_rests = Some(Instant::now() + self.settings.pause);
                 self.trouble(Side::Kafka, failure.to_string());
             }

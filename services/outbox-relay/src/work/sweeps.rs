@@ -20,26 +20,16 @@ pub(super) struct Sweeps {
     width: usize,
     /// The first bucket of the next step, or one before it.
     from: i16,
-    /// All buckets have to be swept before anything else is read.
-    all: bool,
 }
 
 impl Sweeps {
     pub(super) fn new(period: Duration, now: Instant) -> Self {
         // How much lies dead in the table is not known yet.
-        Self { period, next: now, width: 1, from: 0, all: false }
-    }
-
-    /// The next claim has to read everything from its beginning.
-    pub(super) fn all(&mut self) {
-        self.all = true;
+        Self { period, next: now, width: 1, from: 0 }
     }
 
     /// Which of the buckets held a claim at `now` is to read from their beginning.
     pub(super) fn due(&self, now: Instant, held: &BTreeSet<i16>) -> BTreeSet<i16> {
-        if self.all {
-            return held.clone();
-        }
         if now < self.next {
             return BTreeSet::new();
         }
@@ -51,7 +41,6 @@ impl Sweeps {
         if swept.is_empty() {
             return;
         }
-        self.all = false;
         let took = now - asked;
         let share = self.period.mul_f64(swept.len() as f64 / held.max(1) as f64);
         self.next = now + share.max(took * (PART - 1));
@@ -109,14 +98,5 @@ mod tests {
         }
         assert_eq!(seen, held());
         assert!(sweeping < (now - begin) / 5, "{sweeping:?} of {:?}", now - begin);
-    }
-
-    #[test]
-    fn everything_can_be_made_due_at_once() {
-        let now = Instant::now();
-        let mut sweeps = Sweeps::new(PERIOD, now);
-        sweeps.done(&held(), 32, now, now);
-        sweeps.all();
-        assert_eq!(sweeps.due(now, &held()), held());
     }
 }

@@ -69,12 +69,13 @@ impl Running {
         .await;
     }
 
-    pub(crate) async fn until_in_trouble(&self) -> String {
-        eventually(PATIENCE, "the relay reports trouble", async || match self.status.check() {
-            Ok(()) => Err("it is well"),
-            Err(trouble) => Ok(trouble),
+    pub(crate) async fn until_its_trouble_is(&self, wanted: &str) {
+        eventually(PATIENCE, &format!("the relay reports: {wanted}"), async || match self.status.check() {
+            Ok(()) => Err("it is well".to_owned()),
+            Err(trouble) if trouble.contains(wanted) => Ok(()),
+            Err(trouble) => Err(trouble),
         })
-        .await
+        .await;
     }
 }
 

@@ -106,7 +106,7 @@ async fn order_holds_and_no_row_is_blamed_when_the_broker_is_killed_and_comes_ba
             servers.kill(Kind::Kafka).await;
         }
         if sequence == 6 {
-            relays[0].until_in_trouble().await;
+            relays[0].until_its_trouble_is("").await;
             servers.start_again(Kind::Kafka).await;
         }
     }

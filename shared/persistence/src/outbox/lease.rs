@@ -111,7 +111,8 @@ pub async fn tend(pool: &PgPool, owner: Uuid, duration: Duration) -> Result<Tend
                   (SELECT count(*) FROM outbox_lease l WHERE l.owner IS DISTINCT FROM $1 AND NOT EXISTS (
                        SELECT 1 FROM outbox_relay r WHERE r.owner = l.owner AND r.expires_at > now())) AS "free!",
                   (SELECT count(*) FROM outbox_blocked WHERE NOT released) AS "blocked!",
-                  EXISTS (SELECT 1 FROM outbox_blocked WHERE released) AS "released!""#,
+                  EXISTS (SELECT 1 FROM outbox_blocked b JOIN outbox_lease l ON l.bucket = b.bucket
+                          WHERE b.released AND l.owner = $1) AS "released!""#,
         owner,
         interval(duration)
     )
@@ -147,14 +148,19 @@ pub async fn take(pool: &PgPool, owner: Uuid, limit: usize) -> Result<Vec<(i16, 
     Ok(rows.into_iter().map(|row| (row.bucket, Holding { epoch: row.epoch, mark: row.mark })).collect())
 }
 
-/// Notes, for whoever takes over, up to which id the rows of each bucket of `part` are done with: settled or of blocked keys, with
-/// nothing below that a transaction in progress could still bring. `marks` are in the order of [`Lease::buckets`]. Of a bucket that is
-/// no longer held nothing is noted.
+/// Notes, for whoever takes over, up to which id the rows of each bucket of `part` are done with: settled, with nothing below that a
+/// transaction in progress could still bring. `marks` are in the order of [`Lease::buckets`]. Rows of blocked keys are not done with: a mark
+/// stays below the oldest. Of a bucket that is no longer held nothing is noted.
 pub async fn remember(pool: &PgPool, part: &Lease, marks: &[i64]) -> Result<(), sqlx::Error> {
     let (owner, buckets, epochs) = columns(part);
     sqlx::query!(
         "UPDATE outbox_lease AS l SET mark = held.mark
-         FROM unnest($2::smallint[], $3::bigint[], $4::bigint[]) AS held (bucket, epoch, mark)
+         FROM (
+             SELECT done.bucket, done.epoch, least(done.mark, min(b.id) - 1) AS mark
+             FROM unnest($2::smallint[], $3::bigint[], $4::bigint[]) AS done (bucket, epoch, mark)
+             LEFT JOIN outbox_blocked b ON b.bucket = done.bucket
+             GROUP BY done.bucket, done.epoch, done.mark
+         ) AS held
          WHERE l.bucket = held.bucket AND l.epoch = held.epoch AND l.owner = $1 AND l.mark < held.mark",
         owner,
         &buckets,

@@ -5,6 +5,7 @@ mod config;
 mod databases;
 mod group;
 mod groups;
+mod offsets;
 mod outbox;
 mod pause;
 pub mod replay;

@@ -3,6 +3,9 @@
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use service_runtime::settings::duration;
 
+/// How far the clocks of the processes, of the databases and of Kafka may be apart.
+pub(crate) const CLOCKS: TimeDelta = TimeDelta::minutes(1);
+
 /// Reads a time such as `2026-01-31T12:00:00Z`, or a duration back from now such as `15m`.
 pub(crate) fn parse(text: &str) -> Result<DateTime<Utc>, String> {
     let expected =

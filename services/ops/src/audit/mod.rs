@@ -23,15 +23,10 @@ mod topic;
 
 use std::process::ExitCode;
 
-use chrono::TimeDelta;
-
 pub use protocol::audit;
 pub(crate) use protocol::{MissingEvents, Search, find_missing};
 pub use report::{AcceptedTotals, Report};
 pub use settings::{AuditDatabases, AuditSettings, Provider};
-
-/// How far the clocks of the processes, of the databases and of Kafka may be apart.
-const CLOCKS: TimeDelta = TimeDelta::minutes(1);
 
 /// The exit status of an audit that could not be made; also of wrong arguments.
 const NOT_AUDITED: u8 = 2;

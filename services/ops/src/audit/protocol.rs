@@ -8,7 +8,6 @@ use sqlx::PgConnection;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::CLOCKS;
 use super::accepted::{self, Accepted};
 use super::compare::{Outcome, Published, Stage, minute_of};
 use super::database::connect;
@@ -16,6 +15,7 @@ use super::report::{AcceptedTotals, Report};
 use super::settings::{AuditSettings, Provider};
 use super::stages::{Effects, FirstEvents};
 use super::topic::{Group, Rest, Topic};
+use crate::time::CLOCKS;
 
 /// Compares everything. An error means that something could not be read: then nothing is said about the rest either.
 pub async fn audit(settings: &AuditSettings) -> anyhow::Result<Report> {

@@ -32,7 +32,7 @@ pub(super) async fn run(settings: &RunSettings) -> anyhow::Result<()> {
         "--beyond-horizon needs --key or --letter: such an event may have been applied before, so each has to be looked at"
     );
     let letters = DeadLetters::open(&settings.source).await?;
-    for place in &filters.letters {
+    for place in settings.filters.letters.iter().chain(&settings.filters.except) {
         letters.check(*place)?;
     }
     let (selection, unreadable) = select(settings, &letters).await?;
@@ -73,6 +73,7 @@ async fn select(settings: &RunSettings, letters: &DeadLetters) -> anyhow::Result
                 place,
                 source: (letter.source_partition, letter.source_offset),
                 replays: letter.replays,
+                excepted: settings.filters.except.contains(&place),
                 payload_bytes: record.payload.len(),
                 held: letter.held,
                 beyond_horizon: reason.starts_with(BEYOND_HORIZON),
@@ -206,7 +207,7 @@ fn summarise(
         ),
         (
             beyond_horizon,
-            "beyond the horizon: the inbox has forgotten whether they were applied (look, then --beyond-horizon with --key or --letter)",
+            "beyond the horizon: the inbox has forgotten whether they were applied (look, then --beyond-horizon with --key, or --letter for each)",
         ),
         (held, "their key is held, and another of its letters is left out"),
         (limit, "over the limit (--limit); a held key goes whole or waits"),

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use chrono::Utc;
 use messaging::KafkaSettings;
 use uuid::Uuid;
 
@@ -14,6 +15,7 @@ use crate::republish::RepublishSettings;
 use crate::restock::RestockSettings;
 use crate::rewind::RewindSettings;
 
+use crate::time;
 /// Operator commands of orderflow.
 #[derive(clap::Parser)]
 #[command(name = "ops", version)]
@@ -69,6 +71,22 @@ pub struct Outbox {
     pub orders_database_url: String,
     /// What to do.
     #[command(subcommand)]
+impl Command {
+    /// Refuses arguments of which each is right and all together are not.
+    pub(crate) fn check(&self) -> Result<(), &'static str> {
+        let window = |since, until| time::check_window(since, until, Utc::now());
+        match self {
+            Self::Audit(audit) => window(audit.since, audit.until),
+            Self::Republish(republish) => window(republish.since, republish.until),
+            Self::Replay(ReplayCommand::List(list)) => window(list.filters.since, list.filters.until),
+            Self::Replay(ReplayCommand::Run(run)) => {
+                window(run.filters.since, run.filters.until).and_then(|()| run.check())
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
     pub command: OutboxCommand,
 }
 
@@ -126,4 +144,36 @@ pub struct Databases {
     #[arg(long, env = "BASELINE_DATABASE_URL", hide_env_values = true, value_parser = service_runtime::settings::postgres_url,
           default_value = "postgres://baseline:baseline@127.0.0.1:15432/baseline")]
     pub baseline_database_url: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    fn check(arguments: &str) -> Result<(), &'static str> {
+        let arguments = ["ops"].into_iter().chain(arguments.split(' '));
+        Config::try_parse_from(arguments).unwrap().command.check()
+    }
+
+    #[test]
+    fn every_command_with_a_window_refuses_one_in_which_nothing_can_be() {
+        for command in
+            ["audit", "republish --missing", "replay list email-service", "replay run email-service"]
+        {
+            assert_eq!(check(&format!("{command} --since 2h --until 1h")), Ok(()), "{command}");
+            let refused = check(&format!("{command} --since 1h --until 2h"));
+            assert_eq!(refused, Err("--since is later than --until"), "{command}");
+            let refused = check(&format!("{command} --since 2999-01-01T00:00:00Z"));
+            assert_eq!(refused, Err("--since is in the future"), "{command}");
+        }
+    }
+
+    #[test]
+    fn to_go_beyond_the_horizon_a_run_needs_letters_that_were_looked_at() {
+        let run = |more| check(&format!("replay run email-service --beyond-horizon{more}"));
+        assert!(run("").unwrap_err().contains("needs --key or --letter"));
+        assert_eq!((run(" --key a"), run(" --letter 0/1")), (Ok(()), Ok(())));
+    }
 }

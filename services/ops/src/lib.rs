@@ -22,8 +22,15 @@ pub use group::{Group, GroupDatabases};
 
 /// Runs one command; what it did goes to standard output, a line each. `ops audit` has exit statuses of its own.
 pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
+/// The exit status of wrong arguments; also of an audit that could not be made.
+const WRONG_ARGUMENTS: u8 = 2;
+
     match config.command {
         Command::Migrate(databases) => databases::migrate(&databases).await?,
+    if let Err(wrong) = config.command.check() {
+        eprintln!("ops: {wrong}");
+        return Ok(ExitCode::from(WRONG_ARGUMENTS));
+    }
         Command::Topics(kafka) => topics::create(&kafka).await?,
         Command::Audit(settings) => return Ok(audit::run(&settings).await),
         Command::Restock(settings) => restock::run(&settings).await?,

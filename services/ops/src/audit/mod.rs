@@ -28,8 +28,8 @@ pub(crate) use protocol::{MissingEvents, Search, find_missing};
 pub use report::{AcceptedTotals, Report};
 pub use settings::{AuditDatabases, AuditSettings, Provider};
 
-/// The exit status of an audit that could not be made; also of wrong arguments.
-const NOT_AUDITED: u8 = 2;
+/// The exit status of an audit that could not be made.
+const NOT_AUDITED: u8 = crate::WRONG_ARGUMENTS;
 
 /// Audits and prints the report. The exit status is 0 without findings, 1 with findings, 2 if the audit could not be made.
 pub(crate) async fn run(settings: &AuditSettings) -> ExitCode {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, bail};
 use messaging::dead_letters::Letter;
 use messaging::{OutgoingRecord, Producer, PublishError};
 
@@ -26,11 +26,6 @@ const KEY: usize = 36;
 const REASON: usize = 80;
 
 pub(super) async fn run(settings: &RunSettings) -> anyhow::Result<()> {
-    let filters = &settings.filters;
-    ensure!(
-        !settings.beyond_horizon || filters.key.is_some() || !filters.letters.is_empty(),
-        "--beyond-horizon needs --key or --letter: such an event may have been applied before, so each has to be looked at"
-    );
     let letters = DeadLetters::open(&settings.source).await?;
     for place in settings.filters.letters.iter().chain(&settings.filters.except) {
         letters.check(*place)?;
@@ -73,12 +68,12 @@ async fn select(settings: &RunSettings, letters: &DeadLetters) -> anyhow::Result
                 place,
                 source: (letter.source_partition, letter.source_offset),
                 replays: letter.replays,
-                excepted: settings.filters.except.contains(&place),
                 payload_bytes: record.payload.len(),
                 held: letter.held,
                 beyond_horizon: reason.starts_with(BEYOND_HORIZON),
                 replayed,
                 passes,
+                excepted: settings.filters.except.contains(&place),
                 key: letter.key,
             })
         })

@@ -121,3 +121,15 @@ pub struct RunSettings {
     #[arg(long, value_name = "NUMBER")]
     pub limit: Option<NonZeroUsize>,
 }
+
+impl RunSettings {
+    /// Refuses leave that nobody in particular is given.
+    pub(crate) fn check(&self) -> Result<(), &'static str> {
+        if self.beyond_horizon && self.filters.key.is_none() && self.filters.letters.is_empty() {
+            return Err(
+                "--beyond-horizon needs --key or --letter: such an event may have been applied before, so each has to be looked at",
+            );
+        }
+        Ok(())
+    }
+}

@@ -10,6 +10,7 @@ mod outbox;
 mod pause;
 pub mod replay;
 mod republish;
+mod replays;
 mod restock;
 mod rewind;
 mod time;

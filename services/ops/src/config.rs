@@ -53,7 +53,8 @@ pub enum Command {
     Rewind(RewindSettings),
     /// Put events of accepted orders into the outbox once more, under their own ids: what Kafka lost comes back
     ///
-    /// A consumer that has applied an event does nothing when it comes again. Running this twice is harmless. What an operator skipped stays skipped.
+    /// A consumer that has applied an event does nothing when it comes again, as long as its inbox remembers it (INBOX_RETENTION); an older one
+    /// goes to dead letters as beyond-horizon. Running this twice is harmless. What an operator skipped stays skipped.
     Republish(RepublishSettings),
     /// Look at events that Kafka refused, and decide what becomes of them
     Outbox(Outbox),

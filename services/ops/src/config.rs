@@ -9,6 +9,7 @@ use uuid::Uuid;
 use crate::audit::AuditSettings;
 use crate::group::GroupDatabases;
 use crate::groups::GroupsSettings;
+use crate::held::Held;
 use crate::pause::{PauseSettings, ResumeSettings};
 use crate::replay::ReplayCommand;
 use crate::republish::RepublishSettings;
@@ -63,6 +64,8 @@ pub enum Command {
     Replay(ReplayCommand),
 }
 
+    /// Look at the keys that a consumer group holds behind a dead letter, and let one go
+    Held(Held),
 /// Commands about the outbox.
 #[derive(clap::Args)]
 pub struct Outbox {

@@ -15,8 +15,8 @@ use crate::replay::ReplayCommand;
 use crate::republish::RepublishSettings;
 use crate::restock::RestockSettings;
 use crate::rewind::RewindSettings;
-
 use crate::time;
+
 /// Operator commands of orderflow.
 #[derive(clap::Parser)]
 #[command(name = "ops", version)]
@@ -41,16 +41,21 @@ pub enum Command {
     /// Add pieces to the stock, as a recorded movement
     Restock(RestockSettings),
     /// Look at the consumer groups: members, lag, dead letters, and which are paused, by whom and why
+    ///
+    /// Dead letters are the records on the dead-letter topic, replayed ones too, until retention removes them; ops replay list GROUP --waiting shows what
+    /// waits. The exit status is 1 if anything could not be read.
     Groups(GroupsSettings),
     /// Have a consumer group take nothing more from its topics, and wait until it has no members
     ///
     /// It stays so until ops resume, also for consumers that start later. Orders are accepted and published meanwhile and wait on the topic.
+    /// Under GROUP_PROTOCOL=consumer members cannot be seen: the command does not wait for them, and they leave within some seconds.
     Pause(PauseSettings),
     /// Let a paused consumer group go on, also one that paused itself because too much went to dead letters
     Resume(ResumeSettings),
     /// Deliver a part of the topic to a consumer group again; the group must have no members: see ops pause
     ///
-    /// Only backwards, so nothing is skipped. What a consumer has applied is a repeat to its inbox, and has no second effect.
+    /// Only backwards, so nothing is skipped. What a consumer has applied is a repeat to its inbox, and has no second effect. What it could
+    /// not apply is tried again and, if it still fails, becomes one more dead letter.
     Rewind(RewindSettings),
     /// Put events of accepted orders into the outbox once more, under their own ids: what Kafka lost comes back
     ///
@@ -59,22 +64,13 @@ pub enum Command {
     Republish(RepublishSettings),
     /// Look at events that Kafka refused, and decide what becomes of them
     Outbox(Outbox),
+    /// Look at the keys that a consumer group holds behind a dead letter, and let one go
+    Held(Held),
     /// Look at the dead letters of a consumer group, and bring them back
     #[command(subcommand)]
     Replay(ReplayCommand),
 }
 
-    /// Look at the keys that a consumer group holds behind a dead letter, and let one go
-    Held(Held),
-/// Commands about the outbox.
-#[derive(clap::Args)]
-pub struct Outbox {
-    /// Orders database: postgres://user:password@host:port/database
-    #[arg(long, env = "ORDERS_DATABASE_URL", hide_env_values = true, value_parser = service_runtime::settings::postgres_url,
-          default_value = "postgres://orders:orders@127.0.0.1:15432/orders")]
-    pub orders_database_url: String,
-    /// What to do.
-    #[command(subcommand)]
 impl Command {
     /// Refuses arguments of which each is right and all together are not.
     pub(crate) fn check(&self) -> Result<(), &'static str> {
@@ -91,6 +87,15 @@ impl Command {
     }
 }
 
+/// Commands about the outbox.
+#[derive(clap::Args)]
+pub struct Outbox {
+    /// Orders database: postgres://user:password@host:port/database
+    #[arg(long, env = "ORDERS_DATABASE_URL", hide_env_values = true, value_parser = service_runtime::settings::postgres_url,
+          default_value = "postgres://orders:orders@127.0.0.1:15432/orders")]
+    pub orders_database_url: String,
+    /// What to do.
+    #[command(subcommand)]
     pub command: OutboxCommand,
 }
 

@@ -5,15 +5,16 @@
 
 use anyhow::{Context, bail, ensure};
 use contracts::topics::ORDER_EVENTS;
-use persistence::held::HeldRows;
+use persistence::held::{HeldKey, HeldRows};
 
 use crate::group::{Group, GroupDatabases};
 use crate::pause::{connect, in_time};
 use crate::replay::text;
 use crate::time;
 
-/// Characters shown of a key.
+/// Characters that a key usually has, and those shown of one: who releases it has to name all of it.
 const KEY: usize = 36;
+const MOST: usize = 1000;
 
 /// Commands about held keys.
 #[derive(clap::Args)]
@@ -68,14 +69,7 @@ async fn list(held: &Held, group: Option<Group>, limit: i64) -> anyhow::Result<(
     for group in groups {
         let rows = HeldRows::new(connect(group, &held.databases)?);
         match in_time(rows.keys(limit)).await {
-            Ok(keys) => lines.extend(keys.iter().map(|key| {
-                let (name, since, age) =
-                    (text::bytes(&key.key, KEY), time::show(key.since), time::age(key.since));
-                format!(
-                    "{group:<18}  {name:<KEY$}  {since:<20}  {age:>9}  {:>7}  {} from {}",
-                    key.records, key.topic, key.first
-                )
-            })),
+            Ok(keys) => lines.extend(keys.iter().map(|key| line(group, key))),
             Err(error) => unknown.push(format!("{group}: {error:#}")),
         }
     }
@@ -92,6 +86,12 @@ async fn list(held: &Held, group: Option<Group>, limit: i64) -> anyhow::Result<(
     Ok(())
 }
 
+fn line(group: Group, held: &HeldKey) -> String {
+    let (key, since, age) = (text::bytes(&held.key, MOST), time::show(held.since), time::age(held.since));
+    let HeldKey { topic, records, first, .. } = held;
+    format!("{group:<18}  {key:<KEY$}  {since:<20}  {age:>9}  {records:>7}  {topic} from {first}")
+}
+
 async fn release(held: &Held, group: Group, key: &str, topic: &str) -> anyhow::Result<()> {
     let rows = HeldRows::new(connect(group, &held.databases)?);
     let released = in_time(rows.release_key(topic, key.as_bytes())).await;
@@ -105,4 +105,25 @@ async fn release(held: &Held, group: Group, key: &str, topic: &str) -> anyhow::R
          their letters stay where they are, and one that is replayed now comes after them: ops replay list {group} --key {key}"
     );
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::DateTime;
+
+    use super::*;
+
+    #[test]
+    fn a_key_is_shown_whole_however_long_so_that_it_can_be_named() {
+        let name = "customer/1234567890/order/1234567890/line/7";
+        let held = HeldKey {
+            topic: ORDER_EVENTS.to_owned(),
+            key: name.as_bytes().to_vec(),
+            records: 2,
+            first: 17,
+            since: DateTime::UNIX_EPOCH,
+        };
+        let line = line(Group::Email, &held);
+        assert!(line.contains(name) && line.ends_with("2  order.events from 17"), "{line}");
+    }
 }

@@ -2,17 +2,20 @@
 
 use std::path::PathBuf;
 
+use chrono::Utc;
 use messaging::KafkaSettings;
 use uuid::Uuid;
 
 use crate::audit::AuditSettings;
 use crate::group::GroupDatabases;
 use crate::groups::GroupsSettings;
+use crate::held::Held;
 use crate::pause::{PauseSettings, ResumeSettings};
 use crate::replay::ReplayCommand;
 use crate::republish::RepublishSettings;
 use crate::restock::RestockSettings;
 use crate::rewind::RewindSettings;
+use crate::time;
 
 /// Operator commands of orderflow.
 #[derive(clap::Parser)]
@@ -38,26 +41,50 @@ pub enum Command {
     /// Add pieces to the stock, as a recorded movement
     Restock(RestockSettings),
     /// Look at the consumer groups: members, lag, dead letters, and which are paused, by whom and why
+    ///
+    /// Dead letters are the records on the dead-letter topic, replayed ones too, until retention removes them; ops replay list GROUP --waiting shows what
+    /// waits. The exit status is 1 if anything could not be read.
     Groups(GroupsSettings),
     /// Have a consumer group take nothing more from its topics, and wait until it has no members
     ///
     /// It stays so until ops resume, also for consumers that start later. Orders are accepted and published meanwhile and wait on the topic.
+    /// Under GROUP_PROTOCOL=consumer members cannot be seen: the command does not wait for them, and they leave within some seconds.
     Pause(PauseSettings),
     /// Let a paused consumer group go on, also one that paused itself because too much went to dead letters
     Resume(ResumeSettings),
     /// Deliver a part of the topic to a consumer group again; the group must have no members: see ops pause
     ///
-    /// Only backwards, so nothing is skipped. What a consumer has applied is a repeat to its inbox, and has no second effect.
+    /// Only backwards, so nothing is skipped. What a consumer has applied is a repeat to its inbox, and has no second effect. What it could
+    /// not apply is tried again and, if it still fails, becomes one more dead letter.
     Rewind(RewindSettings),
     /// Put events of accepted orders into the outbox once more, under their own ids: what Kafka lost comes back
     ///
-    /// A consumer that has applied an event does nothing when it comes again. Running this twice is harmless. What an operator skipped stays skipped.
+    /// A consumer that has applied an event does nothing when it comes again, as long as its inbox remembers it (INBOX_RETENTION); an older one
+    /// goes to dead letters as beyond-horizon. Running this twice is harmless. What an operator skipped stays skipped.
     Republish(RepublishSettings),
     /// Look at events that Kafka refused, and decide what becomes of them
     Outbox(Outbox),
+    /// Look at the keys that a consumer group holds behind a dead letter, and let one go
+    Held(Held),
     /// Look at the dead letters of a consumer group, and bring them back
     #[command(subcommand)]
     Replay(ReplayCommand),
+}
+
+impl Command {
+    /// Refuses arguments of which each is right and all together are not.
+    pub(crate) fn check(&self) -> Result<(), &'static str> {
+        let window = |since, until| time::check_window(since, until, Utc::now());
+        match self {
+            Self::Audit(audit) => window(audit.since, audit.until),
+            Self::Republish(republish) => window(republish.since, republish.until),
+            Self::Replay(ReplayCommand::List(list)) => window(list.filters.since, list.filters.until),
+            Self::Replay(ReplayCommand::Run(run)) => {
+                window(run.filters.since, run.filters.until).and_then(|()| run.check())
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 /// Commands about the outbox.
@@ -126,4 +153,36 @@ pub struct Databases {
     #[arg(long, env = "BASELINE_DATABASE_URL", hide_env_values = true, value_parser = service_runtime::settings::postgres_url,
           default_value = "postgres://baseline:baseline@127.0.0.1:15432/baseline")]
     pub baseline_database_url: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    fn check(arguments: &str) -> Result<(), &'static str> {
+        let arguments = ["ops"].into_iter().chain(arguments.split(' '));
+        Config::try_parse_from(arguments).unwrap().command.check()
+    }
+
+    #[test]
+    fn every_command_with_a_window_refuses_one_in_which_nothing_can_be() {
+        for command in
+            ["audit", "republish --missing", "replay list email-service", "replay run email-service"]
+        {
+            assert_eq!(check(&format!("{command} --since 2h --until 1h")), Ok(()), "{command}");
+            let refused = check(&format!("{command} --since 1h --until 2h"));
+            assert_eq!(refused, Err("--since is later than --until"), "{command}");
+            let refused = check(&format!("{command} --since 2999-01-01T00:00:00Z"));
+            assert_eq!(refused, Err("--since is in the future"), "{command}");
+        }
+    }
+
+    #[test]
+    fn to_go_beyond_the_horizon_a_run_needs_letters_that_were_looked_at() {
+        let run = |more| check(&format!("replay run email-service --beyond-horizon{more}"));
+        assert!(run("").unwrap_err().contains("needs --key or --letter"));
+        assert_eq!((run(" --key a"), run(" --letter 0/1")), (Ok(()), Ok(())));
+    }
 }

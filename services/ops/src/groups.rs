@@ -13,6 +13,7 @@ use persistence::intake;
 use serde::Serialize;
 
 use crate::group::{Group, GroupDatabases};
+use crate::offsets::next_offset;
 use crate::pause::{connect, in_time, members};
 use crate::time;
 
@@ -96,13 +97,12 @@ impl State {
     }
 }
 
-/// A group that has committed nothing on a partition starts with the oldest record.
+/// Records that the group has not passed.
 async fn lag(kafka: &KafkaSettings, topic: &str, group: &str) -> Result<i64, ReadError> {
     let reader = TopicReader::connect(kafka, topic, PATIENCE).await?;
     let (committed, watermarks) = (reader.committed(group).await?, reader.watermarks().await?);
-    let behind =
-        committed.iter().zip(watermarks).map(|(next, (low, high))| high - next.unwrap_or(low).max(low));
-    Ok(behind.map(|records| records.max(0)).sum())
+    let behind = committed.iter().zip(watermarks).map(|(next, ends)| ends.1 - next_offset(*next, ends));
+    Ok(behind.sum())
 }
 
 async fn records(kafka: &KafkaSettings, topic: &str) -> Result<i64, ReadError> {

@@ -5,9 +5,12 @@ mod config;
 mod databases;
 mod group;
 mod groups;
+mod held;
+mod offsets;
 mod outbox;
 mod pause;
 pub mod replay;
+mod replays;
 mod republish;
 mod restock;
 mod rewind;
@@ -19,8 +22,15 @@ use std::process::ExitCode;
 pub use config::{Command, Config, Outbox, OutboxCommand};
 pub use group::{Group, GroupDatabases};
 
+/// The exit status of wrong arguments; also of an audit that could not be made.
+const WRONG_ARGUMENTS: u8 = 2;
+
 /// Runs one command; what it did goes to standard output, a line each. `ops audit` has exit statuses of its own.
 pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
+    if let Err(wrong) = config.command.check() {
+        eprintln!("ops: {wrong}");
+        return Ok(ExitCode::from(WRONG_ARGUMENTS));
+    }
     match config.command {
         Command::Migrate(databases) => databases::migrate(&databases).await?,
         Command::Topics(kafka) => topics::create(&kafka).await?,
@@ -32,6 +42,7 @@ pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
         Command::Rewind(settings) => rewind::run(&settings).await?,
         Command::Republish(settings) => republish::run(&settings).await?,
         Command::Outbox(outbox) => outbox::run(&outbox).await?,
+        Command::Held(held) => held::run(&held).await?,
         Command::Replay(command) => replay::run(&command).await?,
     }
     Ok(ExitCode::SUCCESS)

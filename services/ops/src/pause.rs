@@ -34,7 +34,7 @@ pub struct PauseSettings {
     /// Who decides it: a name
     #[arg(long, value_name = "NAME", env = "USER")]
     pub by: String,
-    /// How long to wait until the members have left: a duration such as 15s. The pause stands, whether or not they have by then
+    /// How long to wait until the members that can be seen have left: a duration such as 15s. The pause stands, whether or not they have by then
     #[arg(long, value_name = "DURATION", default_value = "15s", value_parser = duration)]
     pub wait: Duration,
     /// Brokers.
@@ -70,7 +70,10 @@ pub(crate) async fn pause(settings: &PauseSettings) -> anyhow::Result<()> {
     }
     wait_until_empty(kafka, *group, settings.wait).await?;
     if matches!(before, Ok(Ok(0))) {
-        println!("{group} is paused. It had no members; a consumer that starts takes nothing");
+        println!(
+            "{group} is paused; a consumer that starts takes nothing. Members were not seen before either: there was none, or they are of \
+             GROUP_PROTOCOL=consumer, which cannot be seen, and leave within some seconds"
+        );
     } else {
         println!("{group} is paused: it has no members");
     }

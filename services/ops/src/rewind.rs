@@ -8,10 +8,12 @@ use std::time::Duration;
 use anyhow::{Context, bail, ensure};
 use chrono::{DateTime, Utc};
 use contracts::topics::ORDER_EVENTS;
+use messaging::KafkaSettings;
+use messaging::groups::{self, GroupError};
 use messaging::reader::TopicReader;
-use messaging::{KafkaSettings, groups};
 
 use crate::group::{Group, GroupDatabases};
+use crate::offsets::next_offset;
 use crate::pause::{connect, in_time, members};
 use crate::time;
 
@@ -61,18 +63,21 @@ fn target(text: &str) -> Result<Target, String> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Move {
     partition: usize,
+    /// What the group has committed.
     from: i64,
     to: i64,
+    /// The end of what it reads again: `from`, or that of the partition if Kafka has lost the records before `from`.
+    end: i64,
 }
 
 impl Move {
     fn records(&self) -> i64 {
-        self.from - self.to
+        self.end - self.to
     }
 
     /// How many of the records are before `offset`.
     fn before(&self, offset: i64) -> i64 {
-        (offset.min(self.from) - self.to).max(0)
+        (offset.min(self.end) - self.to).max(0)
     }
 }
 
@@ -108,9 +113,8 @@ pub(crate) async fn run(settings: &RewindSettings) -> anyhow::Result<()> {
         .iter()
         .map(|change| Ok((i32::try_from(change.partition)?, change.to)))
         .collect::<anyhow::Result<Vec<_>>>()?;
-    groups::commit(kafka, group.name(), ORDER_EVENTS, &offsets, PATIENCE)
-        .await
-        .with_context(|| format!("{group} was not set back"))?;
+    let committed = groups::commit(kafka, group.name(), ORDER_EVENTS, &offsets, PATIENCE).await;
+    committed.map_err(|error| not_committed(*group, error))?;
     println!(
         "{records} records are delivered to {group} again as soon as it runs. If it is paused: ops resume {group}"
     );
@@ -129,13 +133,28 @@ async fn plan(reader: &TopicReader, settings: &RewindSettings) -> anyhow::Result
     Ok(moves)
 }
 
+/// Only with a refusal is it sure that nothing was changed: an answer that did not come may have been lost on its way.
+fn not_committed(group: Group, error: GroupError) -> anyhow::Error {
+    let what = match error {
+        GroupError::HasMembers(_) => format!("{group} was not set back"),
+        _ => format!("whether {group} was set back is not known, run it again"),
+    };
+    anyhow::Error::new(error).context(what)
+}
+
 /// The partitions whose group is past its target. `None` as a target: no record is that young. `None` as an offset: the group has committed
-/// nothing there, and begins with the oldest record anyhow.
+/// nothing there, and begins with the oldest record anyhow. So it does where it has committed more than the partition has: Kafka has lost
+/// the end of it, and what stands there now the group may never have read, at whatever offset.
 fn back(targets: &[Option<i64>], watermarks: &[(i64, i64)], committed: &[Option<i64>]) -> Vec<Move> {
     let partitions = targets.iter().zip(watermarks).zip(committed).enumerate();
     let moves = partitions.filter_map(|(partition, ((target, (low, high)), committed))| {
-        let change = Move { partition, from: (*committed)?, to: target.unwrap_or(*high).max(*low) };
-        (change.to < change.from).then_some(change)
+        let from = (*committed)?;
+        let to = if from > *high {
+            next_offset(Some(from), (*low, *high))
+        } else {
+            target.unwrap_or(*high).max(*low)
+        };
+        (to < from).then_some(Move { partition, from, to, end: from.min(*high) })
     });
     moves.collect()
 }
@@ -146,6 +165,12 @@ fn print(moves: &[Move]) {
     }
     for change in moves {
         println!("{:>9} {:>12} {:>12} {:>10}", change.partition, change.from, change.to, change.records());
+    }
+    let lost = moves.iter().filter(|change| change.end < change.from);
+    for Move { partition, from, end, .. } in lost {
+        eprintln!(
+            "partition {partition} ends at {end}, before the group's {from}: Kafka has lost records, so the group begins with the oldest one"
+        );
     }
 }
 
@@ -190,15 +215,39 @@ mod tests {
         let moves = back(&targets, &watermarks, &committed);
         assert_eq!(
             moves,
-            [Move { partition: 0, from: 80, to: 50 }, Move { partition: 4, from: 100, to: 10 }],
+            [
+                Move { partition: 0, from: 80, to: 50, end: 80 },
+                Move { partition: 4, from: 100, to: 10, end: 100 }
+            ],
             "not: at its target, before it, nothing that young, nothing committed"
         );
         assert_eq!(moves.iter().map(Move::records).collect::<Vec<_>>(), [30, 90]);
     }
 
     #[test]
+    fn where_kafka_has_lost_its_end_a_group_begins_with_the_oldest_record_whatever_the_target() {
+        let (lost, empty) = ((10, 95), (95, 95));
+        let moves = back(&[None, Some(90), None], &[lost, lost, empty], &[Some(100); 3]);
+        let to = |partition, to| Move { partition, from: 100, to, end: 95 };
+        assert_eq!(moves, [to(0, 10), to(1, 10), to(2, 95)]);
+        assert_eq!(moves.iter().map(Move::records).collect::<Vec<_>>(), [85, 85, 0]);
+    }
+
+    #[test]
+    fn only_a_refusal_says_that_nothing_was_changed() {
+        let said = |error| format!("{:#}", not_committed(Group::Email, error));
+        let refused = said(GroupError::HasMembers("email-service".to_owned()));
+        assert!(refused.starts_with("email-service was not set back"), "{refused}");
+        let silence = said(GroupError::Silence(PATIENCE));
+        assert!(
+            silence.starts_with("whether email-service was set back is not known, run it again"),
+            "{silence}"
+        );
+    }
+
+    #[test]
     fn only_the_records_before_an_offset_count_as_before_it() {
-        let change = Move { partition: 0, from: 80, to: 50 };
+        let change = Move { partition: 0, from: 80, to: 50, end: 80 };
         assert_eq!([40, 50, 60, 80, 90].map(|offset| change.before(offset)), [0, 0, 10, 30, 30]);
     }
 

@@ -3,6 +3,9 @@
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use service_runtime::settings::duration;
 
+/// How far the clocks of the processes, of the databases and of Kafka may be apart.
+pub(crate) const CLOCKS: TimeDelta = TimeDelta::minutes(1);
+
 /// Reads a time such as `2026-01-31T12:00:00Z`, or a duration back from now such as `15m`.
 pub(crate) fn parse(text: &str) -> Result<DateTime<Utc>, String> {
     let expected =
@@ -12,6 +15,19 @@ pub(crate) fn parse(text: &str) -> Result<DateTime<Utc>, String> {
     }
     let back = duration(text).ok().and_then(|back| TimeDelta::from_std(back).ok());
     back.and_then(|back| Utc::now().checked_sub_signed(back)).ok_or(expected)
+}
+
+/// Refuses bounds between which nothing can be.
+pub(crate) fn check_window(
+    since: Option<DateTime<Utc>>,
+    until: Option<DateTime<Utc>>,
+    now: DateTime<Utc>,
+) -> Result<(), &'static str> {
+    match (since, until) {
+        (Some(since), Some(until)) if since > until => Err("--since is later than --until"),
+        (Some(since), _) if since > now => Err("--since is in the future"),
+        _ => Ok(()),
+    }
 }
 
 /// A time to the second, in UTC.
@@ -41,6 +57,26 @@ mod tests {
         for wrong in ["", "yesterday", "2026-01-31", "15", "9999999999999999h"] {
             assert!(parse(wrong).unwrap_err().starts_with("expected a time"), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_window_that_ends_before_it_begins_or_begins_in_the_future_is_refused() {
+        let at = |seconds| DateTime::from_timestamp(seconds, 0);
+        let check = |since, until| check_window(since, until, at(100).unwrap());
+        for (since, until) in [
+            (None, None),
+            (at(100), None),
+            (None, at(0)),
+            (None, at(200)),
+            (at(50), at(50)),
+            (at(50), at(200)),
+        ] {
+            assert_eq!(check(since, until), Ok(()), "{since:?} {until:?}");
+        }
+        assert_eq!(check(at(60), at(50)), Err("--since is later than --until"));
+        assert_eq!(check(at(300), at(200)), Err("--since is later than --until"));
+        assert_eq!(check(at(101), None), Err("--since is in the future"));
+        assert_eq!(check(at(101), at(200)), Err("--since is in the future"));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Records that went to dead letters and hold their key, so that later records of the key do not overtake them.
 
+use chrono::{DateTime, Utc};
 use sqlx::PgPool;
 
 /// A record by the place where it first stood.
@@ -22,6 +23,21 @@ pub enum Place {
     First,
     /// An earlier one is held.
     Behind,
+}
+
+/// A key of which records are held.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeldKey {
+    /// Topic.
+    pub topic: String,
+    /// Key.
+    pub key: Vec<u8>,
+    /// How many of its records are held.
+    pub records: i64,
+    /// The offset of the first of them.
+    pub first: i64,
+    /// Since when the first that was held is.
+    pub since: DateTime<Utc>,
 }
 
 /// The held records of a consumer group, in its database.
@@ -86,6 +102,25 @@ impl HeldRows {
         .execute(&self.pool)
         .await?;
         Ok(())
+    }
+
+    /// The held keys, the longest held first, `limit` of them at most.
+    pub async fn keys(&self, limit: i64) -> Result<Vec<HeldKey>, sqlx::Error> {
+        sqlx::query_as!(
+            HeldKey,
+            r#"SELECT topic, key, count(*) AS "records!", min(record_offset) AS "first!", min(held_at) AS "since!"
+               FROM held_records GROUP BY topic, key ORDER BY min(held_at), topic, key LIMIT $1"#,
+            limit
+        )
+        .fetch_all(&self.pool)
+        .await
+    }
+
+    /// Lets all records of a key go, applied or not: an operator's decision. Returns how many were held.
+    pub async fn release_key(&self, topic: &str, key: &[u8]) -> Result<u64, sqlx::Error> {
+        let released = sqlx::query!("DELETE FROM held_records WHERE topic = $1 AND key = $2", topic, key)
+            .execute(&self.pool);
+        Ok(released.await?.rows_affected())
     }
 }
 

@@ -11,6 +11,7 @@ use messaging::reader::{ReadRecord, TopicReader};
 
 use super::compare::Orders;
 use super::topic::{Group, PATIENCE, starts};
+use crate::replays::Replays;
 
 pub(super) struct Letters {
     letters: TopicReader,
@@ -27,24 +28,25 @@ impl Letters {
     }
 
     /// Orders with a letter that waits for an operator, or for the group after an operator has sent it back. What the group had read again
-    /// before the effects were read has had its effect, or a new letter.
+    /// before the effects were read has had its effect, or a new letter. Once the retry topic has forgotten the replay, the letter counts as
+    /// waiting again.
     pub(super) async fn waiting(
         &self,
         group: &Group,
         orders: &Orders,
         since: Option<DateTime<Utc>>,
     ) -> anyhow::Result<HashSet<usize>> {
-        let mut settled = HashSet::new();
+        let mut settled = Replays::default();
         each(&self.retries, since, |record| {
             if group.has_passed_retry(record) {
-                settled.extend(dead_letters::replayed(record));
+                settled.note(record, |_, _| true);
             }
         })
         .await
         .with_context(|| format!("the retry topic of {}", group.name))?;
         let mut waiting = HashSet::new();
         each(&self.letters, since, |record| {
-            if !settled.contains(&(record.partition, record.offset)) {
+            if !settled.has(record) {
                 waiting.extend(order_of(record, orders));
             }
         })

@@ -23,18 +23,13 @@ mod topic;
 
 use std::process::ExitCode;
 
-use chrono::TimeDelta;
-
 pub use protocol::audit;
 pub(crate) use protocol::{MissingEvents, Search, find_missing};
 pub use report::{AcceptedTotals, Report};
 pub use settings::{AuditDatabases, AuditSettings, Provider};
 
-/// How far the clocks of the processes, of the databases and of Kafka may be apart.
-const CLOCKS: TimeDelta = TimeDelta::minutes(1);
-
-/// The exit status of an audit that could not be made; also of wrong arguments.
-const NOT_AUDITED: u8 = 2;
+/// The exit status of an audit that could not be made.
+const NOT_AUDITED: u8 = crate::WRONG_ARGUMENTS;
 
 /// Audits and prints the report. The exit status is 0 without findings, 1 with findings, 2 if the audit could not be made.
 pub(crate) async fn run(settings: &AuditSettings) -> ExitCode {

@@ -8,7 +8,6 @@ use sqlx::PgConnection;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::CLOCKS;
 use super::accepted::{self, Accepted};
 use super::compare::{Outcome, Published, Stage, minute_of};
 use super::database::connect;
@@ -16,6 +15,7 @@ use super::report::{AcceptedTotals, Report};
 use super::settings::{AuditSettings, Provider};
 use super::stages::{Effects, FirstEvents};
 use super::topic::{Group, Rest, Topic};
+use crate::time::CLOCKS;
 
 /// Compares everything. An error means that something could not be read: then nothing is said about the rest either.
 pub async fn audit(settings: &AuditSettings) -> anyhow::Result<Report> {
@@ -101,6 +101,8 @@ pub(crate) struct Search<'a> {
 pub(crate) struct MissingEvents {
     /// Order and sequence.
     pub(crate) events: Vec<(Uuid, i64)>,
+    /// When the first of these orders was accepted.
+    pub(crate) oldest: Option<DateTime<Utc>>,
     /// The row `published` of the audit.
     pub(crate) published: Stage,
     /// The orders up to here were looked at.
@@ -117,11 +119,15 @@ pub(crate) async fn find_missing(search: &Search<'_>) -> anyhow::Result<MissingE
     let (outcome, _) =
         compare_topic(&topic, url, &accepted, stage, &mut [], &mut database, &no_minutes).await?;
     let orders = accepted.orders.all();
-    let events = outcome
-        .missing
-        .iter()
-        .filter_map(|(position, sequence)| Some((orders.get(*position)?.id, *sequence)));
-    Ok(MissingEvents { events: events.collect(), published: outcome.stage, until: accepted.until })
+    let missing = outcome.missing.iter();
+    let missing: Vec<_> =
+        missing.filter_map(|(position, sequence)| Some((orders.get(*position)?, *sequence))).collect();
+    Ok(MissingEvents {
+        events: missing.iter().map(|(order, sequence)| (order.id, *sequence)).collect(),
+        oldest: missing.iter().map(|(order, _)| order.created_at).min(),
+        published: outcome.stage,
+        until: accepted.until,
+    })
 }
 
 /// The minutes in which no order but those audited, and those that the topic shows, can have been counted. All of them without a

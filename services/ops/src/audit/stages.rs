@@ -5,7 +5,6 @@ use std::ops::RangeInclusive;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::CLOCKS;
 use super::accepted::{Accepted, look_up, sales_of};
 use super::compare::{
     Claim, Excuse, Excuses, Fate, Figures, Minutes, Once, Orders, Reserved, Stage, Stock, UNKNOWN, minute_of,
@@ -15,6 +14,7 @@ use super::effects::{self, Counted};
 use super::provider;
 use super::settings::{AuditSettings, Provider};
 use super::topic::{Group, Late};
+use crate::time::CLOCKS;
 
 /// What became of the first event of each order, by position.
 pub(super) struct FirstEvents<'a> {

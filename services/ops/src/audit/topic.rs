@@ -14,10 +14,11 @@ use sqlx::PgConnection;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::CLOCKS;
 use super::accepted::look_up;
 use super::compare::{Event, Orders, Published, Seen, minute_of};
 use super::letters::Letters;
+use crate::offsets::next_offset;
+use crate::time::CLOCKS;
 
 /// How long Kafka may take for an answer.
 pub(super) const PATIENCE: Duration = Duration::from_secs(15);
@@ -222,9 +223,8 @@ async fn progress(
     watermarks: &[(i64, i64)],
 ) -> anyhow::Result<(Vec<i64>, i64)> {
     let committed = reader.committed(group).await?;
-    // A group that has committed nothing starts with the oldest record.
-    let next = committed.iter().zip(watermarks).map(|(next, (low, _))| next.unwrap_or(*low));
-    let next: Vec<i64> = next.collect();
+    let next: Vec<i64> =
+        committed.iter().zip(watermarks).map(|(next, ends)| next_offset(*next, *ends)).collect();
     let behind = next.iter().zip(watermarks).map(|(next, (_, high))| (high - next).max(0)).sum();
     Ok((next, behind))
 }

@@ -17,8 +17,9 @@ pub(super) struct Traits<'a> {
 impl Filters {
     /// Whether any is given.
     pub(super) fn any(&self) -> bool {
-        let Self { reason, key, letters, since, until } = self;
-        reason.is_some() || key.is_some() || !letters.is_empty() || since.is_some() || until.is_some()
+        let Self { reason, key, letters, except, since, until } = self;
+        let places = !letters.is_empty() || !except.is_empty();
+        reason.is_some() || key.is_some() || places || since.is_some() || until.is_some()
     }
 
     /// Whether a letter passes. One without a time passes no bound on it.
@@ -27,6 +28,7 @@ impl Filters {
         self.reason.as_ref().is_none_or(|text| letter.reason.contains(text.as_str()))
             && self.key.as_ref().is_none_or(|key| letter.key == key.as_bytes())
             && (self.letters.is_empty() || self.letters.contains(&letter.place))
+            && !self.except.contains(&letter.place)
             && self.since.is_none_or(|since| at.is_some_and(|at| at >= since))
             && self.until.is_none_or(|until| at.is_some_and(|at| at <= until))
     }
@@ -45,6 +47,7 @@ mod tests {
         let key = |text: &str| Filters { key: Some(text.to_owned()), ..Filters::default() };
         let letters = |letters: &[LetterPlace]| Filters { letters: letters.to_vec(), ..Filters::default() };
         let elsewhere = LetterPlace { partition: 3, offset: 18 };
+        let except = |place| Filters { except: vec![place], ..Filters::default() };
         let between = |since, until| Filters { since: time(since), until: time(until), ..Filters::default() };
 
         for pass in [
@@ -52,6 +55,7 @@ mod tests {
             reason("gateway"),
             key("order"),
             letters(&[elsewhere, place]),
+            except(elsewhere),
             between(5000, 5000),
             Filters { key: Some("order".to_owned()), ..between(1000, 9000) },
         ] {
@@ -61,6 +65,8 @@ mod tests {
             reason("Gateway"),
             key("orde"),
             letters(&[elsewhere]),
+            except(place),
+            Filters { except: vec![place], ..letters(&[place]) },
             between(5001, 9000),
             between(1000, 4999),
             Filters { key: Some("another".to_owned()), ..reason("gateway") },

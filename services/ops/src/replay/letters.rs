@@ -9,9 +9,13 @@ use messaging::reader::{ReadRecord, TopicReader};
 
 use super::place::LetterPlace;
 use super::settings::DeadLetterTopic;
+use crate::replays::{Replays, may_be_of};
 
 /// How long Kafka may take for an answer.
 const PATIENCE: Duration = Duration::from_secs(15);
+
+/// Records between two letters that are rather read over than left out by a reading of its own.
+const READ_OVER: i64 = 5000;
 
 /// The dead letters of one group.
 pub(super) struct DeadLetters {
@@ -76,12 +80,7 @@ impl DeadLetters {
         while let Some(batch) = records.recv().await {
             for record in batch.with_context(|| format!("topic {}", self.name))? {
                 let place = LetterPlace::of(&record);
-                each(Found {
-                    place,
-                    letter: self.read(&record),
-                    replayed: replayed.contains(&place),
-                    record,
-                })?;
+                each(Found { place, letter: self.read(&record), replayed: replayed.has(&record), record })?;
             }
         }
         Ok(())
@@ -93,21 +92,16 @@ impl DeadLetters {
         places: impl Iterator<Item = LetterPlace>,
     ) -> anyhow::Result<HashMap<LetterPlace, Found>> {
         let mut wanted: HashSet<LetterPlace> = places.collect();
-        let mut from = vec![i64::MAX; self.range.len()];
-        let mut to = vec![0; self.range.len()];
-        for place in &wanted {
-            if let (Some(from), Some(to)) = (from.get_mut(place.partition), to.get_mut(place.partition)) {
-                (*from, *to) = (place.offset.min(*from), (place.offset + 1).max(*to));
-            }
-        }
         let mut found = HashMap::with_capacity(wanted.len());
-        let mut records = self.letters.read(&from, &to);
-        while let Some(batch) = records.recv().await {
-            for record in batch.with_context(|| format!("topic {}", self.name))? {
-                let place = LetterPlace::of(&record);
-                if wanted.remove(&place) {
-                    let letter = self.read(&record);
-                    found.insert(place, Found { place, letter, replayed: false, record });
+        for (from, to) in stretches(&wanted, self.range.len()) {
+            let mut records = self.letters.read(&from, &to);
+            while let Some(batch) = records.recv().await {
+                for record in batch.with_context(|| format!("topic {}", self.name))? {
+                    let place = LetterPlace::of(&record);
+                    if wanted.remove(&place) {
+                        let letter = self.read(&record);
+                        found.insert(place, Found { place, letter, replayed: false, record });
+                    }
                 }
             }
         }
@@ -115,10 +109,13 @@ impl DeadLetters {
     }
 
     /// The replays of one letter that the retry topic still has.
-    pub(super) async fn replays_of(&self, place: LetterPlace) -> anyhow::Result<Vec<ReadRecord>> {
+    pub(super) async fn replays_of(&self, letter: &ReadRecord) -> anyhow::Result<Vec<ReadRecord>> {
         let mut replays = Vec::new();
-        self.each_replay(|of, record| {
-            if of == place {
+        self.each_replay(|record| {
+            let of = dead_letters::replayed(&record);
+            if of == Some((letter.partition, letter.offset))
+                && may_be_of(record.timestamp_ms, letter.timestamp_ms)
+            {
                 replays.push(ReadRecord { payload: Vec::new(), ..record });
             }
         })
@@ -126,29 +123,21 @@ impl DeadLetters {
         Ok(replays)
     }
 
-    /// Which letters in sight were replayed: an entry of some bytes for each of them.
-    async fn replayed(&self) -> anyhow::Result<HashSet<LetterPlace>> {
-        let mut replayed = HashSet::new();
-        self.each_replay(|place, _| {
-            if self.check(place).is_ok() {
-                replayed.insert(place);
-            }
-        })
-        .await?;
+    /// Which letters in sight were replayed.
+    async fn replayed(&self) -> anyhow::Result<Replays> {
+        let mut replayed = Replays::default();
+        let in_sight = |partition, offset| self.check(LetterPlace { partition, offset }).is_ok();
+        self.each_replay(|record| replayed.note(&record, in_sight)).await?;
         Ok(replayed)
     }
 
-    async fn each_replay(&self, mut each: impl FnMut(LetterPlace, ReadRecord)) -> anyhow::Result<()> {
+    async fn each_replay(&self, mut each: impl FnMut(ReadRecord)) -> anyhow::Result<()> {
         let context = || format!("topic {}", self.retry_topic);
         let (from, to): (Vec<i64>, Vec<i64>) =
             self.retries.watermarks().await.with_context(context)?.into_iter().unzip();
         let mut records = self.retries.read(&from, &to);
         while let Some(batch) = records.recv().await {
-            for record in batch.with_context(context)? {
-                if let Some((partition, offset)) = dead_letters::replayed(&record) {
-                    each(LetterPlace { partition, offset }, record);
-                }
-            }
+            batch.with_context(context)?.into_iter().for_each(&mut each);
         }
         Ok(())
     }
@@ -164,5 +153,58 @@ impl DeadLetters {
             ));
         }
         Ok(letter)
+    }
+}
+
+/// What to read, one after another, to get at these places: first offset and end of each partition. Old and new letters may be asked for
+/// together, and what lies between them is not read.
+fn stretches(places: &HashSet<LetterPlace>, partitions: usize) -> Vec<(Vec<i64>, Vec<i64>)> {
+    let mut places: Vec<LetterPlace> = places.iter().copied().collect();
+    places.sort_unstable();
+    let mut stretches: Vec<(Vec<i64>, Vec<i64>)> = Vec::new();
+    let (mut stretch, mut before): (usize, Option<LetterPlace>) = (0, None);
+    for place in places {
+        stretch = match before {
+            Some(before) if before.partition != place.partition => 0,
+            Some(before) if place.offset - before.offset > READ_OVER => stretch + 1,
+            _ => stretch,
+        };
+        if stretches.len() == stretch {
+            stretches.push((vec![0; partitions], vec![0; partitions]));
+        }
+        if let Some((from, to)) = stretches.get_mut(stretch)
+            && let (Some(from), Some(to)) = (from.get_mut(place.partition), to.get_mut(place.partition))
+        {
+            // Nothing of the partition is in the stretch yet.
+            if *to == 0 {
+                *from = place.offset;
+            }
+            *to = place.offset + 1;
+        }
+        before = Some(place);
+    }
+    stretches
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(places: &[(usize, i64)]) -> Vec<(Vec<i64>, Vec<i64>)> {
+        let place =
+            |(partition, offset): &(usize, i64)| LetterPlace { partition: *partition, offset: *offset };
+        stretches(&places.iter().map(place).collect(), 3)
+    }
+
+    #[test]
+    fn letters_that_lie_far_apart_are_fetched_without_what_lies_between_them() {
+        let far = 10 * READ_OVER;
+        assert_eq!(read(&[]), []);
+        assert_eq!(read(&[(1, 7), (1, 9), (2, 0)]), [(vec![0, 7, 0], vec![0, 10, 1])]);
+        assert_eq!(
+            read(&[(0, far), (0, 3), (0, far + 2), (1, 5), (2, 9), (2, far)]),
+            [(vec![3, 5, 9], vec![4, 6, 10]), (vec![far, 0, far], vec![far + 3, 0, far + 1])]
+        );
+        assert_eq!(read(&[(0, 0), (0, READ_OVER), (0, 2 * READ_OVER)]).len(), 1);
     }
 }

@@ -71,7 +71,7 @@ impl State {
 
 pub(super) async fn list(settings: &ListSettings) -> anyhow::Result<()> {
     let letters = DeadLetters::open(&settings.source).await?;
-    for place in &settings.filters.letters {
+    for place in settings.filters.letters.iter().chain(&settings.filters.except) {
         letters.check(*place)?;
     }
     let mut listing = Collector::new(settings);

@@ -19,7 +19,7 @@ mod plan;
 mod run;
 mod settings;
 mod show;
-mod text;
+pub(crate) mod text;
 
 pub use place::LetterPlace;
 pub use settings::{DeadLetterTopic, Filters, ListSettings, ReplayCommand, RunSettings, ShowSettings};

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, bail};
 use messaging::dead_letters::Letter;
 use messaging::{OutgoingRecord, Producer, PublishError};
 
@@ -26,13 +26,8 @@ const KEY: usize = 36;
 const REASON: usize = 80;
 
 pub(super) async fn run(settings: &RunSettings) -> anyhow::Result<()> {
-    let filters = &settings.filters;
-    ensure!(
-        !settings.beyond_horizon || filters.key.is_some() || !filters.letters.is_empty(),
-        "--beyond-horizon needs --key or --letter: such an event may have been applied before, so each has to be looked at"
-    );
     let letters = DeadLetters::open(&settings.source).await?;
-    for place in &filters.letters {
+    for place in settings.filters.letters.iter().chain(&settings.filters.except) {
         letters.check(*place)?;
     }
     let (selection, unreadable) = select(settings, &letters).await?;
@@ -78,6 +73,7 @@ async fn select(settings: &RunSettings, letters: &DeadLetters) -> anyhow::Result
                 beyond_horizon: reason.starts_with(BEYOND_HORIZON),
                 replayed,
                 passes,
+                excepted: settings.filters.except.contains(&place),
                 key: letter.key,
             })
         })
@@ -206,7 +202,7 @@ fn summarise(
         ),
         (
             beyond_horizon,
-            "beyond the horizon: the inbox has forgotten whether they were applied (look, then --beyond-horizon with --key or --letter)",
+            "beyond the horizon: the inbox has forgotten whether they were applied (look, then --beyond-horizon with --key, or --letter for each)",
         ),
         (held, "their key is held, and another of its letters is left out"),
         (limit, "over the limit (--limit); a held key goes whole or waits"),

@@ -17,7 +17,7 @@ pub enum ReplayCommand {
     List(ListSettings),
     /// Show all that is known about one dead letter, its payload too, which may hold personal data
     Show(ShowSettings),
-    /// Send dead letters to the group's own retry topic, where no other group reads them
+    /// Send dead letters to the group's own retry topic, where no other group reads them; one run per group at a time
     ///
     /// Letters that were replayed before are left out, so a run that was interrupted goes on where it stopped when it is started again. What
     /// fails again becomes a new dead letter, which counts how often it was replayed. Letters that arrive during the run are not its concern.
@@ -50,6 +50,9 @@ pub struct Filters {
     /// Only the letter at this place, such as 3/17; may be given several times
     #[arg(long = "letter", value_name = "PARTITION/OFFSET")]
     pub letters: Vec<LetterPlace>,
+    /// Not the letter at this place, such as one that Kafka refuses every time; may be given several times. The letters of a held key wait for it
+    #[arg(long, value_name = "PARTITION/OFFSET")]
+    pub except: Vec<LetterPlace>,
     /// Only letters written at this time or later: 2026-01-31T12:00:00Z, or a duration back from now such as 15m
     #[arg(long, value_name = "TIME", value_parser = time::parse)]
     pub since: Option<DateTime<Utc>>,
@@ -67,7 +70,7 @@ pub struct ListSettings {
     /// Which of them.
     #[command(flatten)]
     pub filters: Filters,
-    /// Only letters that wait: not those that were replayed
+    /// Only letters that wait. Waiting: not replayed, also if `run` would leave it out
     #[arg(long)]
     pub waiting: bool,
     /// Letters to list, the oldest first: a number from 1 to 100000. All are counted
@@ -110,11 +113,23 @@ pub struct RunSettings {
     /// Send letters that were replayed before as well. What was applied since is dropped by the group's inbox
     #[arg(long)]
     pub again: bool,
-    /// Send letters beyond the horizon as well; only with --key or --letter. The group's inbox has forgotten whether their events were applied,
+    /// Send the chosen letters that are beyond the horizon as well; only with --key or --letter. The group's inbox has forgotten whether their events were applied,
     /// and applies them now: an effect may double, so look first
     #[arg(long)]
     pub beyond_horizon: bool,
     /// Letters to send at most; the others wait for the next run. A held key that does not fit waits whole
     #[arg(long, value_name = "NUMBER")]
     pub limit: Option<NonZeroUsize>,
+}
+
+impl RunSettings {
+    /// Refuses leave that nobody in particular is given.
+    pub(crate) fn check(&self) -> Result<(), &'static str> {
+        if self.beyond_horizon && self.filters.key.is_none() && self.filters.letters.is_empty() {
+            return Err(
+                "--beyond-horizon needs --key or --letter: such an event may have been applied before, so each has to be looked at",
+            );
+        }
+        Ok(())
+    }
 }

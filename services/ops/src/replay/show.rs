@@ -18,7 +18,7 @@ pub(super) async fn show(settings: &ShowSettings) -> anyhow::Result<()> {
     let Found { record, letter, .. } = fetched
         .remove(&place)
         .with_context(|| format!("no letter {place}: retention has just removed it"))?;
-    let replays = letters.replays_of(place).await?;
+    let replays = letters.replays_of(&record).await?;
 
     println!("letter       {place} in {}", letters.name);
     println!("written at   {}", text::moment(record.timestamp_ms));

@@ -15,7 +15,7 @@ pub(super) fn line(text: &str, most: usize) -> String {
 }
 
 /// A key or a header, which need not be text.
-pub(super) fn bytes(bytes: &[u8], most: usize) -> String {
+pub(crate) fn bytes(bytes: &[u8], most: usize) -> String {
     line(&String::from_utf8_lossy(bytes), most)
 }
 

@@ -18,7 +18,7 @@ pub struct RepublishSettings {
     #[arg(long)]
     pub missing: bool,
     /// With --missing: only of orders accepted at this time or later: 2026-01-31T12:00:00Z, or a duration back from now such as 15m. Needed when Kafka came back empty:
-    /// what retention had removed before is then missing as well
+    /// what retention had removed before is then missing as well. Without it nothing is done if a missing one is older than the topic keeps records
     #[arg(long, value_name = "TIME", value_parser = time::parse, requires = "missing")]
     pub since: Option<DateTime<Utc>>,
     /// With --missing: only of orders accepted at this time or earlier; the same forms

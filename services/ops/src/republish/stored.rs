@@ -12,7 +12,9 @@ use uuid::Uuid;
 #[derive(Clone, Debug)]
 pub(super) struct StoredOrder {
     order: OrderCreated,
-    occurred_at: DateTime<Utc>,
+    accepted_at: DateTime<Utc>,
+    /// When its event was decided; an order of before migration 0006 does not tell.
+    occurred_at: Option<DateTime<Utc>>,
     /// Trace under which the order was taken.
     trace_id: Option<String>,
 }
@@ -23,9 +25,19 @@ impl StoredOrder {
         event_id(self.order.order_id, 1)
     }
 
-    /// Its first event, as order-api wrote it.
+    /// When the order was committed.
+    pub(super) fn accepted_at(&self) -> DateTime<Utc> {
+        self.accepted_at
+    }
+
+    /// Whether the time of its event is known.
+    pub(super) fn is_dated(&self) -> bool {
+        self.occurred_at.is_some()
+    }
+
+    /// Its first event, as order-api wrote it; without the time of that, of the closest that is known.
     fn event(&self) -> Envelope<OrderCreated> {
-        self.order.clone().into_event(self.occurred_at)
+        self.order.clone().into_event(self.occurred_at.unwrap_or(self.accepted_at))
     }
 
     /// Who applies the event does so in the order's trace. The span that wrote it first is not stored; half of the event's id, never
@@ -42,9 +54,15 @@ pub(super) async fn known(pool: &PgPool, orders: &[Uuid]) -> anyhow::Result<Hash
     Ok(found.await.context("cannot look the orders up")?.into_iter().collect())
 }
 
-/// Reads these orders, and locks them as whoever writes an event of theirs does: in the order of their ids, so that no two wait for
-/// each other.
-pub(super) async fn lock(connection: &mut PgConnection, orders: &[Uuid]) -> anyhow::Result<Vec<StoredOrder>> {
+/// Locks these orders as whoever writes an event of theirs does: in the order of their ids, so that no two wait for each other.
+pub(super) async fn lock(connection: &mut PgConnection, orders: &[Uuid]) -> sqlx::Result<()> {
+    let query = sqlx::query("SELECT FROM orders WHERE id = ANY($1) ORDER BY id FOR UPDATE");
+    query.bind(orders).execute(connection).await?;
+    Ok(())
+}
+
+/// Reads these orders.
+pub(super) async fn read(connection: &mut PgConnection, orders: &[Uuid]) -> anyhow::Result<Vec<StoredOrder>> {
     let mut lines: HashMap<Uuid, Vec<OrderLine>> = HashMap::new();
     // Committed together with the order and never changed: two statements see what one would see.
     let query = sqlx::query(
@@ -60,8 +78,8 @@ pub(super) async fn lock(connection: &mut PgConnection, orders: &[Uuid]) -> anyh
         lines.entry(row.try_get(0)?).or_default().push(line);
     }
     let query = sqlx::query(
-        "SELECT id, user_id, email, phone, total_cents, trace_id, coalesce(occurred_at, created_at)
-         FROM orders WHERE id = ANY($1) ORDER BY id FOR UPDATE",
+        "SELECT id, user_id, email, phone, total_cents, trace_id, created_at, occurred_at
+         FROM orders WHERE id = ANY($1) ORDER BY id",
     );
     let rows = query.bind(orders).fetch_all(&mut *connection).await?;
     rows.iter()
@@ -75,7 +93,8 @@ pub(super) async fn lock(connection: &mut PgConnection, orders: &[Uuid]) -> anyh
                 items: lines.remove(&order_id).with_context(|| format!("order {order_id} has no lines"))?,
                 total: Money::from_cents(row.try_get(4)?)?,
             };
-            Ok(StoredOrder { order, trace_id: row.try_get(5)?, occurred_at: row.try_get(6)? })
+            let (accepted_at, occurred_at) = (row.try_get(6)?, row.try_get(7)?);
+            Ok(StoredOrder { order, accepted_at, occurred_at, trace_id: row.try_get(5)? })
         })
         .collect()
 }

@@ -54,7 +54,13 @@ async fn the_exit_status_is_0_without_findings_1_with_findings_and_2_if_nothing_
     assert_eq!(failed.status.code(), Some(2));
     let said = String::from_utf8(failed.stderr).unwrap();
     assert!(said.starts_with("ops: could not audit: the provider at http://127.0.0.1:1"), "{said}");
-    assert_eq!(ops(&copy.settings, &["audit", "--since", "yesterday"]).await.status.code(), Some(2));
+    for wrong in [&["--since", "yesterday"][..], &["--since", "1h", "--until", "2h"]] {
+        assert_eq!(
+            ops(&copy.settings, &[&["audit"], wrong].concat()).await.status.code(),
+            Some(2),
+            "{wrong:?}"
+        );
+    }
 }
 
 #[tokio::test]

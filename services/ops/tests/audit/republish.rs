@@ -59,6 +59,51 @@ async fn missing_events_go_into_the_outbox_once_and_those_that_wait_or_were_skip
 }
 
 #[tokio::test]
+async fn a_dry_run_waits_for_no_lock_and_takes_no_number_from_the_outbox() {
+    let mut copy = Copy::healthy().await;
+    copy.lose(3);
+    copy.finish().await;
+    let (_, pool) = copy.orders_database();
+    let mut somebody = pool.begin().await.unwrap();
+    sqlx::query("SELECT FROM orders FOR UPDATE").execute(&mut *somebody).await.unwrap();
+    let last_number = "SELECT last_value::text || is_called FROM outbox_id_seq";
+    let before: String = sqlx::query_scalar(last_number).fetch_one(pool).await.unwrap();
+    let said = republish(&copy, &["--missing", "--dry-run"]).await.unwrap();
+    assert!(said.contains("1 events would be put into the outbox"), "{said}");
+    let after: String = sqlx::query_scalar(last_number).fetch_one(pool).await.unwrap();
+    assert_eq!(after, before);
+}
+
+#[tokio::test]
+async fn what_is_older_than_the_topic_remembers_is_put_back_only_by_name_or_since_and_with_the_time_of_its_event()
+ {
+    let mut copy = Copy::healthy().await;
+    copy.lose(3);
+    copy.lose(4);
+    copy.finish().await;
+    // The topic keeps an hour. Both events were of the moment before their orders; one order does not tell.
+    let age = "UPDATE orders SET created_at = created_at - interval '2 hours' WHERE id = $1";
+    copy.sql("orders", age, 3).await;
+    copy.sql("orders", age, 4).await;
+    let date = "UPDATE orders SET occurred_at = created_at - interval '30 seconds' WHERE id = $1";
+    copy.sql("orders", date, 3).await;
+
+    for arguments in [&["--missing"][..], &["--missing", "--dry-run"]] {
+        let said = republish(&copy, arguments).await.unwrap_err();
+        assert!(said.contains("nothing was put back") && said.contains("say --since"), "{said}");
+    }
+    assert_eq!(outbox(&copy).await, []);
+
+    let said = republish(&copy, &["--missing", "--since", "5h"]).await.unwrap_err();
+    assert!(said.contains("1 events were left out") && said.contains("orders/0006"), "{said}");
+    assert!(said.contains("warning: 1 of them") && said.contains("beyond-horizon"), "{said}");
+    assert_eq!(outbox(&copy).await, [first_event(&copy, 3)]);
+    let said = republish(&copy, &[&copy.orders[4].to_string()]).await.unwrap_err();
+    assert!(said.contains("1 events were left out"), "{said}");
+    assert_eq!(outbox(&copy).await.len(), 1);
+}
+
+#[tokio::test]
 async fn a_window_that_ended_before_the_events_were_put_back_finds_them_in_the_outbox() {
     let mut copy = Copy::healthy().await;
     copy.lose(3);

@@ -90,12 +90,13 @@ async fn what_cannot_be_meant_is_refused_by_name() {
     fixture.ops("show", &[&next]).await.complains(&["no letter", "is 0"]);
     fixture.ops("run", &["--letter", &next]).await.complains(&["no letter", "is 0"]);
     fixture.ops("list", &["--letter", &next]).await.complains(&["no letter", "is 0"]);
-    fixture.ops("run", &["--beyond-horizon"]).await.complains(&["needs --key or --letter"]);
 
     let usage = async |arguments: &[&str], complaint: &str| {
         let said = fixture.ops("run", arguments).await;
-        assert!(said.code != Some(0) && said.err.contains(complaint), "{said:?}");
+        assert!(said.code == Some(2) && said.err.contains(complaint), "{said:?}");
     };
+    usage(&["--beyond-horizon"], "needs --key or --letter").await;
+    usage(&["--since", "1h", "--until", "2h"], "--since is later than --until").await;
     usage(&["--letter", "seven"], "such as 3/17").await;
     usage(&["--rate", "0"], "1..=100000").await;
     usage(&["--since", "yesterday"], "expected a time").await;

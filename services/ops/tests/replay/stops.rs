@@ -83,4 +83,7 @@ async fn a_letter_that_kafka_refuses_stops_the_run_and_is_named_even_if_it_went_
     // The one after it waits for it: they are of one key.
     let back: Vec<_> = fixture.retried().await.into_iter().map(|record| record.key).collect();
     assert_eq!(back, [keys[0].as_bytes()]);
+
+    // The key is not held, so the others need not wait for it.
+    fixture.ops("run", &["--except", &place]).await.says(&["2 of 2 letters sent", "1 outside the filters"]);
 }

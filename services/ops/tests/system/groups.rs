@@ -134,7 +134,7 @@ async fn pausing_a_group_that_does_not_run_says_so_and_holds_for_the_consumer_th
     system.every_order_took_effect_once(SOON).await;
     system.service_mut("sms-consumer").terminate(SOON).await;
     let said = system.ops(&["pause", "sms-service", "--why", "a test"]).await;
-    assert!(said.contains("It had no members"), "{said}");
+    assert!(said.contains("Members were not seen before either"), "{said}");
     system.service_mut("sms-consumer").restart_unready();
     let orders = system.shop.accepted_orders(5).await;
     eventually(SOON, "it says that it is paused", async || {

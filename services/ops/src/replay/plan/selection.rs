@@ -27,6 +27,8 @@ pub(in crate::replay) struct Candidate {
     pub(in crate::replay) replayed: bool,
     /// It passes the filters.
     pub(in crate::replay) passes: bool,
+    /// It stays whatever becomes of its key, so the key stays with it if it is held.
+    pub(in crate::replay) excepted: bool,
 }
 
 /// What the operator allows.
@@ -73,16 +75,28 @@ pub(in crate::replay) struct Selector {
     rules: Rules,
     keys: HashMap<Vec<u8>, Vec<Candidate>>,
     count: usize,
+    /// How often each record was replayed, by key and source, as the last letter about it says; those that never were are not in here.
+    /// Of all letters: one that the filters hide outdates an earlier one all the same.
+    replays: HashMap<Vec<u8>, HashMap<(i32, i64), u32>>,
+    replayed_records: usize,
     left: Left,
 }
 
 impl Selector {
     pub(in crate::replay) fn new(rules: Rules) -> Self {
-        Self { rules, keys: HashMap::new(), count: 0, left: Left::default() }
+        Self {
+            rules,
+            keys: HashMap::new(),
+            count: 0,
+            replays: HashMap::new(),
+            replayed_records: 0,
+            left: Left::default(),
+        }
     }
 
     /// A letter of the topic. Kept are those that pass, and those that a held key may need.
     pub(in crate::replay) fn offer(&mut self, letter: Candidate) -> anyhow::Result<()> {
+        self.note_replays(&letter)?;
         if !letter.passes && (letter.replayed || !letter.held) {
             self.left.filtered += 1;
         } else if letter.replayed && !self.rules.again {
@@ -99,11 +113,28 @@ impl Selector {
         Ok(())
     }
 
+    fn note_replays(&mut self, letter: &Candidate) -> anyhow::Result<()> {
+        if letter.replays > 0 {
+            let of_key = self.replays.entry(letter.key.clone()).or_default();
+            let replays = of_key.entry(letter.source).or_insert_with(|| {
+                self.replayed_records += 1;
+                0
+            });
+            *replays = letter.replays.max(*replays);
+            ensure!(
+                self.replayed_records <= MOST_LETTERS,
+                "letters about more than {MOST_LETTERS} records that were replayed before"
+            );
+        }
+        Ok(())
+    }
+
     /// The decision.
     pub(in crate::replay) fn select(mut self) -> Selection {
         let mut selection = Selection { left: self.left, ..Selection::default() };
         for (key, letters) in self.keys.drain() {
-            let letters = without_outdated(letters, &mut selection.left);
+            let replays = self.replays.remove(&key).unwrap_or_default();
+            let letters = without_outdated(letters, &replays, &mut selection.left);
             // Records without a key have no order and are never held.
             let held = !key.is_empty() && letters.iter().any(|letter| letter.held);
             if held && letters.iter().any(|letter| letter.passes) {
@@ -147,9 +178,12 @@ impl Rules {
 
     /// What keeps a letter from being sent: where it is counted.
     fn obstacle(&self, letter: &Candidate) -> Option<fn(&mut Left) -> &mut u64> {
-        if letter.replays >= self.max_replays {
+        if letter.excepted {
+            Some(|left| &mut left.filtered)
+        } else if letter.replays >= self.max_replays {
             Some(|left| &mut left.loop_guard)
-        } else if letter.beyond_horizon && !self.beyond_horizon {
+        } else if letter.beyond_horizon && !(self.beyond_horizon && letter.passes) {
+            // A letter that only goes along with its key was not looked at.
             Some(|left| &mut left.beyond_horizon)
         } else {
             None
@@ -198,14 +232,13 @@ fn take(room: &mut usize, letters: usize) -> bool {
 }
 
 /// Each replay that failed left a letter that counts one more. Equal counts are one failure written twice, and both go.
-fn without_outdated(mut letters: Vec<Candidate>, left: &mut Left) -> Vec<Candidate> {
-    let mut last: HashMap<(i32, i64), u32> = HashMap::with_capacity(letters.len());
-    for letter in &letters {
-        let replays = last.entry(letter.source).or_default();
-        *replays = letter.replays.max(*replays);
-    }
+fn without_outdated(
+    mut letters: Vec<Candidate>,
+    replays: &HashMap<(i32, i64), u32>,
+    left: &mut Left,
+) -> Vec<Candidate> {
     letters.retain(|letter| {
-        let current = last.get(&letter.source).is_none_or(|last| letter.replays == *last);
+        let current = replays.get(&letter.source).is_none_or(|last| letter.replays == *last);
         match (current, letter.passes) {
             (true, _) => {}
             (false, true) => left.outdated += 1,

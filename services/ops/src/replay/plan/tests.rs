@@ -21,6 +21,7 @@ fn letter(n: i64, key: &str, source: i64) -> Candidate {
         beyond_horizon: false,
         replayed: false,
         passes: true,
+        excepted: false,
     }
 }
 
@@ -96,6 +97,47 @@ fn a_held_key_goes_whole_though_the_filters_would_split_it() {
 }
 
 #[test]
+fn leave_to_go_beyond_the_horizon_is_given_to_no_letter_that_only_goes_along_with_its_key() {
+    let named = Candidate { beyond_horizon: true, ..held(0, "a", 10) };
+    let unnamed = Candidate { passes: false, ..named.clone() };
+    let unnamed = Candidate { place: LetterPlace { partition: 0, offset: 1 }, source: (0, 20), ..unnamed };
+    let along = Candidate { passes: false, ..held(2, "a", 30) };
+    let allowed = Rules { beyond_horizon: true, ..RULES };
+
+    let selection = select(allowed, &[named.clone(), unnamed.clone(), along.clone()]);
+    assert_eq!(sent(&selection), [] as [i64; 0]);
+    assert_eq!(selection.left, Left { beyond_horizon: 1, held: 2, ..Left::default() });
+
+    let both_named = Candidate { passes: true, ..unnamed };
+    assert_eq!(sent(&select(allowed, &[named, both_named, along])), [0, 1, 2]);
+}
+
+#[test]
+fn a_later_letter_that_the_filters_hide_outdates_an_earlier_one_so_nothing_evades_the_loop_guard() {
+    let first = letter(0, "a", 1);
+    let last = Candidate { replays: 3, passes: false, ..letter(7, "a", 1) };
+    let left = Left { outdated: 1, filtered: 1, ..Left::default() };
+    for letters in [[first.clone(), last.clone()], [last.clone(), first.clone()]] {
+        let selection = select(RULES, &letters);
+        assert_eq!((sent(&selection), selection.left), (vec![], left));
+    }
+    // Nor does it matter that the last one was replayed.
+    let last = Candidate { replayed: true, passes: true, ..last };
+    let left = Left { outdated: 1, replayed: 1, ..Left::default() };
+    assert_eq!(select(RULES, &[first, last]).left, left);
+}
+
+#[test]
+fn an_excepted_letter_stays_and_the_rest_of_its_key_waits_for_it_if_the_key_is_held() {
+    let excepted = |letter: Candidate| Candidate { passes: false, excepted: true, ..letter };
+    let letters =
+        [excepted(letter(0, "a", 1)), letter(1, "a", 2), excepted(held(2, "b", 3)), held(3, "b", 4)];
+    let selection = select(RULES, &letters);
+    assert_eq!(sent(&selection), [1]);
+    assert_eq!(selection.left, Left { filtered: 2, held: 1, ..Left::default() });
+}
+
+#[test]
 fn a_held_key_stays_whole_if_one_of_its_letters_has_to_stay() {
     let circling = Candidate { replays: 3, ..held(0, "a", 10) };
     let letters = [circling, held(1, "a", 20), held(2, "a", 30), held(3, "b", 40)];
@@ -130,17 +172,21 @@ fn some_letter() -> impl Strategy<Value = Candidate> {
         prop::bool::weighted(0.1),
         prop::bool::weighted(0.3),
         prop::bool::weighted(0.7),
+        prop::bool::weighted(0.1),
     );
     (0..6usize, 0..12i64, 0..5u32, 1..5_000_000usize, flags).prop_map(
-        |(key, source, replays, payload_bytes, (held, beyond_horizon, replayed, passes))| Candidate {
-            source: (0, source * 6 + key as i64),
-            replays,
-            payload_bytes,
-            held,
-            beyond_horizon,
-            replayed,
-            passes,
-            ..letter(0, ["", "a", "b", "c", "d", "e"][key], 0)
+        |(key, source, replays, payload_bytes, (held, beyond_horizon, replayed, passes, excepted))| {
+            Candidate {
+                source: (0, source * 6 + key as i64),
+                replays,
+                payload_bytes,
+                held,
+                beyond_horizon,
+                replayed,
+                passes: passes && !excepted,
+                excepted,
+                ..letter(0, ["", "a", "b", "c", "d", "e"][key], 0)
+            }
         },
     )
 }
@@ -179,7 +225,8 @@ proptest! {
             letters.iter().filter(|letter| letter.held && !letter.key.is_empty()).map(|letter| &letter.key).collect();
         for letter in &selection.send {
             prop_assert!(letter.replays < rules.max_replays);
-            prop_assert!(rules.beyond_horizon || !letter.beyond_horizon);
+            prop_assert!(!letter.beyond_horizon || (rules.beyond_horizon && letter.passes));
+            prop_assert!(!letter.excepted);
             prop_assert!(rules.again || !letter.replayed);
             prop_assert!(letter.passes || held_keys.contains(&letter.key));
         }

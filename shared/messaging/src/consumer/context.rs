@@ -37,6 +37,11 @@ impl ConsumerContext for Context {
             Rebalance::Assign(list) => {
                 info!(partitions = list.count(), "partitions assigned");
                 self.desk.assign(list);
+                // librdkafka remembers from one assignment to the next that we paused a partition; the new ledger knows of no pause and
+                // would never end it.
+                if let Err(error) = consumer.resume(list) {
+                    warn!(%error, "partitions may stay paused from an assignment before");
+                }
             }
             Rebalance::Error(error) => {
                 warn!(%error, "rebalance failed, all partitions are given up");

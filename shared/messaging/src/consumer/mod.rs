@@ -15,6 +15,7 @@ mod job;
 mod keys;
 mod ledger;
 mod letter_rate;
+mod parting;
 mod partition;
 mod poll;
 mod scheduler;

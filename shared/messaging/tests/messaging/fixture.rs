@@ -25,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) type Log = Arc<Mutex<Vec<String>>>;
 
 pub(crate) struct Fixture {
-    _cluster: MockCluster<'static, DefaultProducerContext>,
+    cluster: MockCluster<'static, DefaultProducerContext>,
     brokers: String,
     pub(crate) topic: String,
     pub(crate) group: &'static str,
@@ -120,7 +120,7 @@ impl Fixture {
         cluster.create_topic(&dead_letters::retry_topic(&topic, group), 1, 1).unwrap();
         let brokers = cluster.bootstrap_servers();
         let producer = ClientConfig::new().set("bootstrap.servers", &brokers).create().unwrap();
-        Self { _cluster: cluster, brokers, topic, group, producer, handled: Arc::default() }
+        Self { cluster, brokers, topic, group, producer, handled: Arc::default() }
     }
 
     /// Records of one key.
@@ -256,6 +256,11 @@ impl Fixture {
             Offset::Offset(offset) => offset,
             _ => -1,
         }
+    }
+
+    /// The only broker goes away, and with it the coordinator of the group.
+    pub(crate) fn lose_brokers(&self) {
+        self.cluster.broker_down(1).unwrap();
     }
 
     /// Everything on a topic with one partition.

@@ -17,17 +17,18 @@ pub struct OutgoingRecord {
     /// Topic.
     pub topic: String,
     /// Key; records of one key go to one partition.
-    pub key: String,
+    pub key: Option<Vec<u8>>,
     /// Value, sent as it stands.
-    pub payload: Vec<u8>,
+    pub payload: Option<Vec<u8>>,
     /// Headers in the order they are sent.
     pub headers: OwnedHeaders,
 }
 
 impl OutgoingRecord {
     /// A record without headers.
-    pub fn new(topic: impl Into<String>, key: impl Into<String>, payload: impl Into<Vec<u8>>) -> Self {
-        Self { topic: topic.into(), key: key.into(), payload: payload.into(), headers: OwnedHeaders::new() }
+    pub fn new(topic: impl Into<String>, key: impl Into<Vec<u8>>, payload: impl Into<Vec<u8>>) -> Self {
+        let (key, payload) = (Some(key.into()), Some(payload.into()));
+        Self { topic: topic.into(), key, payload, headers: OwnedHeaders::new() }
     }
 
     /// Adds a header.
@@ -90,8 +91,12 @@ impl Producer {
         &self,
         record: OutgoingRecord,
     ) -> impl Future<Output = Result<(), PublishError>> + Send + use<> {
-        let future_record =
-            FutureRecord::to(&record.topic).key(&record.key).payload(&record.payload).headers(record.headers);
+        let (key, payload) = (record.key.as_deref(), record.payload.as_deref());
+        let future_record = FutureRecord::<[u8], [u8]> {
+            key,
+            payload,
+            ..FutureRecord::to(&record.topic).headers(record.headers)
+        };
         let enqueued = self.inner.send_result(future_record).map_err(|(error, _)| error);
         let producer = self.clone();
         async move {

@@ -49,8 +49,19 @@ pub struct ReadRecord {
     pub key: Vec<u8>,
     /// Value; empty if it has none.
     pub payload: Vec<u8>,
+    /// What it has: a key or value that is empty is not the same as none.
+    pub has: Has,
     /// Headers.
     pub headers: Option<OwnedHeaders>,
+}
+
+/// Which parts of a record there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Has {
+    /// A key.
+    pub key: bool,
+    /// A value.
+    pub payload: bool,
 }
 
 /// An observer of one topic. Offsets are lists with one entry per partition, from partition 0.
@@ -229,6 +240,7 @@ fn record(message: &BorrowedMessage<'_>) -> ReadRecord {
         timestamp_ms: message.timestamp().to_millis(),
         key: message.key().unwrap_or_default().to_vec(),
         payload: message.payload().unwrap_or_default().to_vec(),
+        has: Has { key: message.key().is_some(), payload: message.payload().is_some() },
         headers: message.headers().map(rdkafka::message::BorrowedHeaders::detach),
     }
 }

@@ -50,7 +50,8 @@ pub(super) fn letter(
     attempts: u32,
     held: bool,
 ) -> OutgoingRecord {
-    let key = String::from_utf8_lossy(&record.key).into_owned();
+    // For people to read; the letter's own key is the true one.
+    let key = String::from_utf8_lossy(record.key());
     let origin = Origin::of(record, group);
     let mut headers = [
         (dead_letter::SOURCE_TOPIC, origin.topic),
@@ -73,7 +74,7 @@ pub(super) fn letter(
     }
     OutgoingRecord {
         topic: dead_letters::topic(origin.topic, group),
-        key,
+        key: record.key.clone(),
         payload: record.payload.clone(),
         headers,
     }
@@ -85,10 +86,10 @@ mod tests {
 
     use super::*;
     use crate::dead_letters::Letter;
-    use crate::reader::ReadRecord;
+    use crate::reader::{Has, ReadRecord};
 
     fn record(topic: &str, headers: OwnedHeaders) -> Record {
-        let (key, payload) = (b"key".to_vec(), b"value".to_vec());
+        let (key, payload) = (Some(b"key".to_vec()), Some(b"value".to_vec()));
         Record { topic: topic.into(), partition: 3, offset: 40, key, payload, headers: Some(headers) }
     }
 
@@ -98,8 +99,9 @@ mod tests {
             partition: 1,
             offset: 7,
             timestamp_ms: None,
-            key: record.key.clone().into_bytes(),
-            payload: record.payload.clone(),
+            key: record.key.clone().unwrap_or_default(),
+            payload: record.payload.clone().unwrap_or_default(),
+            has: Has { key: record.key.is_some(), payload: record.payload.is_some() },
             headers: Some(record.headers.clone()),
         }
     }

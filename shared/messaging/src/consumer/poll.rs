@@ -151,8 +151,8 @@ fn record(topic: Arc<str>, message: &BorrowedMessage<'_>) -> Record {
         topic,
         partition: message.partition(),
         offset: message.offset(),
-        key: message.key().unwrap_or_default().to_vec(),
-        payload: message.payload().unwrap_or_default().to_vec(),
+        key: message.key().map(<[u8]>::to_vec),
+        payload: message.payload().map(<[u8]>::to_vec),
         headers: message.headers().map(rdkafka::message::BorrowedHeaders::detach),
     }
 }

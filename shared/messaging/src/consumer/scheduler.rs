@@ -131,7 +131,7 @@ impl Scheduler {
             }
             // The broker knows where we began.
             partition.committed.get_or_insert(record.offset);
-            let lane = self.lanes.of(&record.key);
+            let lane = self.lanes.of(record.key());
             let job = Job { epoch, lane, record, tries: 0, failures: 0, burial: None };
             self.ready.extend(partition.keys.enter(lane, job));
         }

@@ -115,7 +115,7 @@ impl Office {
         }
         let letters = jobs.iter().map(|job| {
             let reason = job.burial.as_ref().map_or("", |burial| burial.reason.as_str());
-            let held = self.held.is_some() && !job.record.key.is_empty();
+            let held = self.held.is_some() && !job.record.key().is_empty();
             letter(&job.record, self.group, reason, job.tries, held)
         });
         let published = self.producer.publish(letters.collect()).await;
@@ -166,7 +166,7 @@ pub(super) async fn work<S: Shape>(shape: Arc<S>, office: Arc<Office>, mut run: 
 
 /// What the payload says. `Ok(None)`: nothing for this consumer.
 pub(super) fn read<T, E: Display>(decode: Decode<T, E>, job: &Job) -> Result<Option<T>, String> {
-    match catch_unwind(AssertUnwindSafe(|| decode(&job.record.payload))) {
+    match catch_unwind(AssertUnwindSafe(|| decode(job.record.payload()))) {
         Ok(decoded) => decoded.map_err(|error| error.to_string()),
         Err(_) => Err("the decoder panicked".to_owned()),
     }

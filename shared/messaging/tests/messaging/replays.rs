@@ -3,9 +3,39 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use messaging::OutgoingRecord;
 use messaging::consumer::{Answer, Delivery};
 
 use crate::fixture::{Fixture, dead_letters, payload};
+
+type Parts = (Option<Vec<u8>>, Option<Vec<u8>>);
+
+#[tokio::test]
+async fn a_key_of_bytes_no_key_an_empty_one_and_no_value_go_to_dead_letters_and_come_back_as_they_were() {
+    let fixture = Fixture::new("parts", 1).await;
+    let value = Some(b"bad".to_vec());
+    let expected: Vec<Parts> = vec![
+        (Some(vec![0xff, 0, 0xfe]), value.clone()),
+        (None, value.clone()),
+        (Some(Vec::new()), value),
+        (Some(b"tombstone".to_vec()), None),
+    ];
+    let running = fixture.consume(|_, _| Answer::Poison("no".to_owned()));
+    // One after the other, so that the letters come in this order.
+    for (written, (key, payload)) in (1..).zip(expected.clone()) {
+        let record = OutgoingRecord { key, payload, ..OutgoingRecord::new(&fixture.topic, "", "") };
+        fixture.publish(vec![record]).await;
+        running.eventually("its letter is written", |status| status.dead_letters() == written).await;
+    }
+    running.stop().await;
+    let replays: Vec<Parts> = dead_letters(&fixture)
+        .await
+        .iter()
+        .map(|letter| letter.replay(false))
+        .map(|replay| (replay.key, replay.payload))
+        .collect();
+    assert_eq!(replays, expected);
+}
 
 #[tokio::test]
 async fn a_letter_that_is_sent_back_is_handled_again_and_keeps_its_story_if_it_fails_again() {

@@ -25,7 +25,7 @@ fn rules(runs: usize, run_records: usize) -> Rules {
 
 fn record(partition: i32, offset: i64, key: &str) -> Record {
     let topic = "things".into();
-    Record { topic, partition, offset, key: key.into(), payload: vec![0; 10], headers: None }
+    Record { topic, partition, offset, key: Some(key.into()), payload: Some(vec![0; 10]), headers: None }
 }
 
 fn with_records(rules: Rules, keys: &[&str]) -> Scheduler {
@@ -301,8 +301,8 @@ impl Watch {
             let partition = job.record.partition;
             if finished && self.epochs[&partition] == job.epoch {
                 prop_assert!(self.open.get_mut(&partition).unwrap().remove(&job.record.offset));
-                let last = self.finished.insert((partition, job.record.key.clone()), job.record.offset);
-                let in_order = job.record.key.is_empty() || last.is_none_or(|last| last < job.record.offset);
+                let last = self.finished.insert((partition, job.record.key().to_vec()), job.record.offset);
+                let in_order = job.record.key().is_empty() || last.is_none_or(|last| last < job.record.offset);
                 prop_assert!(in_order, "{:?} after {last:?}", job.record);
             }
         }

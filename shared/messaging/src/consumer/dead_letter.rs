@@ -31,7 +31,8 @@ impl<'a> Origin<'a> {
         let text = |name| headers::text(record.headers.as_ref()?, name);
         let number = |name| text(name)?.parse::<i64>().ok();
         Self {
-            topic: text(dead_letter::SOURCE_TOPIC).unwrap_or(source),
+            // The name of the retry topic says it; a header could send letters wherever somebody likes.
+            topic: source,
             partition: number(dead_letter::SOURCE_PARTITION)
                 .and_then(|number| number.try_into().ok())
                 .unwrap_or(itself.partition),
@@ -141,5 +142,13 @@ mod tests {
         let forged = record("things", with(forged, dead_letter::BEYOND_HORIZON, "true"));
         let origin = Origin::of(&forged, "group");
         assert_eq!((origin.offset, origin.replays, origin.beyond_horizon), (40, 0, false));
+    }
+
+    #[test]
+    fn which_topic_a_record_comes_from_is_told_by_the_name_of_its_retry_topic_and_by_no_header() {
+        let forged = with(OwnedHeaders::new(), dead_letter::SOURCE_TOPIC, "orders");
+        let letter = letter(&record("things.group.retry", forged), "group", "no", 1, false);
+        assert_eq!(letter.topic, "things.group.dlq");
+        assert_eq!(Letter::read(&read(&letter)).unwrap().source_topic, "things");
     }
 }

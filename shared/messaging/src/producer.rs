@@ -11,6 +11,9 @@ use rdkafka::producer::{FutureProducer, FutureRecord, Producer as _};
 use crate::headers;
 use crate::settings::KafkaSettings;
 
+/// The most that librdkafka can be told to take; its own limit is 1,000,000 bytes.
+const LARGEST: &str = "1000000000";
+
 /// A record to be published.
 #[derive(Clone, Debug)]
 pub struct OutgoingRecord {
@@ -69,7 +72,28 @@ impl Producer {
         client_id: &str,
         message_timeout: Duration,
     ) -> Result<Self, KafkaError> {
-        let inner = ClientConfig::new()
+        Self::with(ClientConfig::new(), settings, client_id, message_timeout)
+    }
+
+    /// As [`Self::new`], for dead letters and replays: they are larger than the records that they carry, so their size is left to the topic's
+    /// limit, which is on what is left after compression.
+    pub fn for_letters(
+        settings: &KafkaSettings,
+        client_id: &str,
+        message_timeout: Duration,
+    ) -> Result<Self, KafkaError> {
+        let mut config = ClientConfig::new();
+        config.set("message.max.bytes", LARGEST);
+        Self::with(config, settings, client_id, message_timeout)
+    }
+
+    fn with(
+        mut config: ClientConfig,
+        settings: &KafkaSettings,
+        client_id: &str,
+        message_timeout: Duration,
+    ) -> Result<Self, KafkaError> {
+        let inner = config
             .set("bootstrap.servers", &settings.brokers)
             .set("client.id", client_id)
             .set("acks", "all")

@@ -5,6 +5,9 @@ use crate::dead_letters;
 use crate::headers::{self, dead_letter, with};
 use crate::producer::OutgoingRecord;
 
+/// A letter has to fit where its record did, whatever a handler or decoder has to say. Bytes.
+const LONGEST_REASON: usize = 1024;
+
 /// Where a record first stood, and what was decided about it since.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Origin<'a> {
@@ -60,7 +63,7 @@ pub(super) fn letter(
         (dead_letter::SOURCE_OFFSET, &origin.offset.to_string()),
         (dead_letter::KEY, &key),
         (dead_letter::HANDLER, group),
-        (dead_letter::REASON, reason),
+        (dead_letter::REASON, cut(reason)),
         (dead_letter::ATTEMPTS, &attempts.to_string()),
     ]
     .into_iter()
@@ -79,6 +82,11 @@ pub(super) fn letter(
         payload: record.payload.clone(),
         headers,
     }
+}
+
+fn cut(reason: &str) -> &str {
+    let end = (0..=LONGEST_REASON).rev().find(|end| reason.is_char_boundary(*end));
+    if reason.len() > LONGEST_REASON { reason.get(..end.unwrap_or_default()).unwrap_or_default() } else { reason }
 }
 
 #[cfg(test)]
@@ -126,6 +134,14 @@ mod tests {
         let letter = letter(record, "group", "no", 2, false);
         assert_eq!(letter.topic, "things.group.dlq");
         Letter::read(&read(&letter)).unwrap()
+    }
+
+    #[test]
+    fn a_reason_is_cut_between_two_characters_after_a_kilobyte_at_most() {
+        let long = format!("{}é and more", "x".repeat(LONGEST_REASON - 1));
+        assert_eq!(cut(&long), "x".repeat(LONGEST_REASON - 1));
+        assert_eq!((cut("short"), cut("")), ("short", ""));
+        assert_eq!(cut(&"x".repeat(LONGEST_REASON)).len(), LONGEST_REASON);
     }
 
     #[test]

@@ -54,6 +54,13 @@ pub(super) struct Job {
     pub(super) burial: Option<Burial>,
 }
 
+impl Job {
+    /// How often Kafka did not take its dead letter.
+    pub(super) fn burial_failures(&self) -> u32 {
+        self.burial.as_ref().map_or(0, |burial| burial.failures)
+    }
+}
+
 /// A record's way to dead letters.
 #[derive(Debug)]
 pub(super) struct Burial {

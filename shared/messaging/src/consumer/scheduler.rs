@@ -158,6 +158,11 @@ impl Scheduler {
         self.partitions.values().any(|partition| partition.paused)
     }
 
+    /// Records whose dead letters were not taken so far.
+    pub(super) fn unburied(&self) -> usize {
+        self.partitions.values().map(|partition| partition.unburied).sum()
+    }
+
     /// Stops handing records to the handler, or goes on; those it has may finish.
     pub(super) fn set_paused(&mut self, paused: bool) {
         if self.paused && !paused {

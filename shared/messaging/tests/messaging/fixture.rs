@@ -13,6 +13,7 @@ use messaging::{KafkaSettings, OutgoingRecord, Producer, RetrySettings};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::mocking::MockCluster;
+use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 use rdkafka::producer::{DefaultProducerContext, DeliveryFuture, FutureProducer, FutureRecord};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use testkit::eventually;
@@ -261,6 +262,16 @@ impl Fixture {
     /// The only broker goes away, and with it the coordinator of the group.
     pub(crate) fn lose_brokers(&self) {
         self.cluster.broker_down(1).unwrap();
+    }
+
+    /// The next writes are refused, as if all were too large.
+    pub(crate) fn refuse_writes(&self) {
+        let refused = [RDKafkaRespErr::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE; 1000];
+        self.cluster.request_errors(RDKafkaApiKey::Produce, &refused);
+    }
+
+    pub(crate) fn accept_writes(&self) {
+        self.cluster.clear_request_errors(RDKafkaApiKey::Produce);
     }
 
     /// Everything on a topic with one partition.

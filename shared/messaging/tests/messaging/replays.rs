@@ -38,6 +38,33 @@ async fn a_key_of_bytes_no_key_an_empty_one_and_no_value_go_to_dead_letters_and_
 }
 
 #[tokio::test]
+async fn a_record_that_just_fits_has_room_as_a_dead_letter_whatever_the_reason() {
+    let fixture = Fixture::new("large", 1).await;
+    let payload = "x".repeat(999_000);
+    fixture.publish(vec![OutgoingRecord::new(&fixture.topic, "key", payload)]).await;
+    let running = fixture.consume(|_, _| Answer::Poison("a long story ".repeat(10_000)));
+    running.eventually("its letter is written", |status| status.dead_letters() == 1).await;
+    running.stop().await;
+    assert_eq!(fixture.committed(0), 1);
+}
+
+#[tokio::test]
+async fn while_a_dead_letter_cannot_be_written_health_says_why() {
+    let fixture = Fixture::new("refused", 1).await;
+    fixture.produce(0, &["bad"]).await;
+    fixture.refuse_writes();
+    let running = fixture.consume(|_, _| Answer::Poison("no".to_owned()));
+    running.eventually("it is said", |status| status.flowing().is_err()).await;
+    let reason = running.status.flowing().unwrap_err();
+    assert!(reason.starts_with("a dead letter cannot be written: refused by Kafka"), "{reason}");
+    assert!(running.status.is_live(), "a restart would not help");
+    fixture.accept_writes();
+    running.eventually("its letter is written", |status| status.dead_letters() == 1).await;
+    running.eventually("nothing waits", |status| status.flowing().is_ok()).await;
+    running.stop().await;
+}
+
+#[tokio::test]
 async fn a_letter_that_is_sent_back_is_handled_again_and_keeps_its_story_if_it_fails_again() {
     let fixture = Fixture::new("replay", 1).await;
     fixture.produce(0, &["good", "bad"]).await;

@@ -216,6 +216,27 @@ fn records_that_cannot_be_read_do_not_count_as_too_many_dead_letters() {
 }
 
 #[test]
+fn a_dead_letter_that_is_not_taken_counts_as_unburied_until_it_is_taken_or_its_partition_is_given_up() {
+    let (mut scheduler, mut now) = (with_records(rules(1, 2), &["a", "b"]), Instant::now());
+    let run = start(&mut scheduler, now).unwrap();
+    let poison = all(&run, Outcome::Poison("bad".into()));
+    scheduler.settle(run, poison, now);
+    for _ in 0..3 {
+        let burial = start(&mut scheduler, now).unwrap();
+        let refused = all(&burial, Outcome::Unburied("too large".into()));
+        assert_eq!(scheduler.settle(burial, refused, now).unburied.as_deref(), Some("too large"));
+        assert_eq!(scheduler.unburied(), 2);
+        now += 5 * SECOND;
+    }
+    let burial = start(&mut scheduler, now).unwrap();
+    scheduler.settle(burial, vec![Outcome::Buried, Outcome::Unburied("too large".into())], now);
+    assert_eq!(scheduler.unburied(), 1);
+    let closed = scheduler.close(|_, _| true);
+    scheduler.forget(&closed);
+    assert_eq!(scheduler.unburied(), 0);
+}
+
+#[test]
 fn only_a_record_in_the_handler_can_be_stuck() {
     let (mut scheduler, now) = (with_records(rules(10, 1), &["a", "b"]), Instant::now());
     let first = start(&mut scheduler, now).unwrap();
@@ -380,6 +401,7 @@ proptest! {
         }
         prop_assert!(watch.open.values().all(BTreeSet::is_empty), "left over: {:?}", watch.open);
         prop_assert_eq!((scheduler.bytes, scheduler.handling, scheduler.runs.len()), (0, 0, 0));
+        prop_assert_eq!(scheduler.unburied(), 0);
         let held = scheduler.partitions.values().map(|p| p.held + p.bytes + p.running).sum::<usize>();
         prop_assert_eq!(held, 0);
     }

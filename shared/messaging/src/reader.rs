@@ -13,8 +13,9 @@ use crate::settings::KafkaSettings;
 
 /// librdkafka wants a group's name before it assigns; nobody ever joins or commits under this one.
 const OBSERVER: &str = "observer";
-/// Records that are handed over together, and how many such batches may wait for whoever reads them.
+/// Records that are handed over together, or fewer if they have so many bytes, and how many such batches may wait for whoever reads them.
 const BATCH: usize = 1000;
+const BATCH_BYTES: usize = 1 << 20;
 const BATCHES: usize = 4;
 
 /// Why a topic cannot be read.
@@ -164,7 +165,7 @@ impl TopicReader {
         // Its own, since pausing a partition outlives the assignment.
         let consumer = consumer(&self.settings, OBSERVER)?;
         consumer.assign(&list)?;
-        let mut batch = Vec::with_capacity(BATCH);
+        let (mut batch, mut bytes) = (Vec::with_capacity(BATCH), 0);
         while open.contains(&true) {
             let ended = match consumer.poll(self.timeout) {
                 Some(Ok(message)) => {
@@ -172,6 +173,7 @@ impl TopicReader {
                     let (partition, next) = (record.partition, record.offset + 1);
                     let end = to.get(partition).copied().unwrap_or_default();
                     if next <= end {
+                        bytes += record.key.len() + record.payload.len();
                         batch.push(record);
                     }
                     (next >= end).then_some(partition)
@@ -193,8 +195,11 @@ impl TopicReader {
                 done.add_partition(&self.topic, number(partition));
                 consumer.pause(&done)?;
             }
-            if batch.len() == BATCH && sender.blocking_send(Ok(std::mem::take(&mut batch))).is_err() {
-                break;
+            if batch.len() == BATCH || bytes >= BATCH_BYTES {
+                bytes = 0;
+                if sender.blocking_send(Ok(std::mem::take(&mut batch))).is_err() {
+                    break;
+                }
             }
         }
         if !batch.is_empty() {

@@ -87,6 +87,7 @@ fn poll(
             status.polled();
             if member == status.stays_out() {
                 member = !member;
+                status.joined(false);
                 if member { subscribe(consumer, topics)? } else { consumer.unsubscribe() }
             }
             wait = if desk.tick() { POLL_SOON } else { POLL };

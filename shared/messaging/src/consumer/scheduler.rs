@@ -175,7 +175,7 @@ impl Scheduler {
     pub(super) fn start(&mut self, now: Instant, cut_off: impl FnOnce() -> CancellationToken) -> Option<Run> {
         while self.delayed.first_key_value().is_some_and(|((due, _), _)| *due <= now) {
             let Some((_, job)) = self.delayed.pop_first() else { break };
-            if job.burial.is_some() { self.burials.push_back(job) } else { self.ready.push_back(job) }
+            self.make_ready(job);
         }
         if self.runs.len() >= self.rules.runs {
             return None;
@@ -204,6 +204,11 @@ impl Scheduler {
         Some(Run { id, jobs, pass, cut_off })
     }
 
+    /// For the handler, or for dead letters if that is decided.
+    pub(super) fn make_ready(&mut self, job: Job) {
+        if job.burial.is_some() { self.burials.push_back(job) } else { self.ready.push_back(job) }
+    }
+
     pub(super) fn next_number(&mut self) -> u64 {
         self.numbers += 1;
         self.numbers
@@ -223,7 +228,9 @@ impl Scheduler {
             jobs.push(first);
             let Some(partition) = self.partitions.get_mut(&epoch) else { continue };
             while jobs.len() < most
-                && let Some(next) = partition.keys.follow(lane, |job| bytes + job.record.size() <= most_bytes)
+                && let Some(next) = partition
+                    .keys
+                    .follow(lane, |job| job.burial.is_none() && bytes + job.record.size() <= most_bytes)
             {
                 bytes += next.record.size();
                 jobs.push(next);

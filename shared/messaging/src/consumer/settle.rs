@@ -154,6 +154,7 @@ impl Scheduler {
             return;
         };
         if group.held {
+            // A backoff of its own is forgotten: what it waits for takes its time too.
             group.queue.push(job);
             return;
         }
@@ -176,7 +177,8 @@ impl Scheduler {
         if held {
             queue.into_iter().rev().for_each(|job| partition.keys.put_back(Some(lane), job));
         } else {
-            self.ready.extend(partition.keys.pass_on(Some(lane)));
+            let next = partition.keys.pass_on(Some(lane));
+            next.into_iter().for_each(|job| self.make_ready(job));
         }
     }
 }

@@ -101,8 +101,8 @@ impl ConsumerStatus {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn joined(&self) {
-        self.0.joined.store(true, Ordering::Relaxed);
+    pub(super) fn joined(&self, joined: bool) {
+        self.0.joined.store(joined, Ordering::Relaxed);
     }
 
     pub(super) fn polled(&self) {

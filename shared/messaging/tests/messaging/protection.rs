@@ -180,6 +180,7 @@ async fn a_partition_that_was_given_up_while_it_was_full_is_read_again_when_it_c
     running.eventually("it has left", |status| status.held() == 0).await;
     gate.add_permits(1000);
     running.status.control().resume();
+    assert!(running.status.ready().is_err(), "it has to join again");
     running.until(|handled| handled.iter().collect::<BTreeSet<_>>().len() == 50).await;
     running.stop().await;
     assert_eq!(fixture.committed(0), 50);

@@ -83,6 +83,20 @@ fn a_batch_takes_what_is_there_and_a_record_that_failed_holds_its_key_only() {
 }
 
 #[test]
+fn a_record_that_failed_for_good_behind_one_that_follows_its_key_to_dead_letters_is_not_asked_again() {
+    let (mut scheduler, now) = (with_records(rules(1, 100), &["a", "a", "a"]), Instant::now());
+    let run = start(&mut scheduler, now).unwrap();
+    scheduler.settle(run, vec![Outcome::Behind, Outcome::Poison("no".into()), Outcome::Untouched], now);
+    for letter in [0, 1] {
+        let burial = start(&mut scheduler, now).unwrap();
+        assert_eq!((offsets(&burial), burial.pass.is_none()), (vec![letter], true));
+        scheduler.settle(burial, vec![Outcome::Buried], now);
+    }
+    let rest = start(&mut scheduler, now).unwrap();
+    assert_eq!((offsets(&rest), rest.pass.is_some()), (vec![2], true));
+}
+
+#[test]
 fn a_record_in_backoff_holds_no_slot() {
     let (mut scheduler, now) = (with_records(rules(1, 1), &["a", "b"]), Instant::now());
     let run = start(&mut scheduler, now).unwrap();

@@ -86,7 +86,11 @@ pub(super) fn letter(
 
 fn cut(reason: &str) -> &str {
     let end = (0..=LONGEST_REASON).rev().find(|end| reason.is_char_boundary(*end));
-    if reason.len() > LONGEST_REASON { reason.get(..end.unwrap_or_default()).unwrap_or_default() } else { reason }
+    if reason.len() > LONGEST_REASON {
+        reason.get(..end.unwrap_or_default()).unwrap_or_default()
+    } else {
+        reason
+    }
 }
 
 #[cfg(test)]

@@ -337,7 +337,8 @@ impl Watch {
             if finished && self.epochs[&partition] == job.epoch {
                 prop_assert!(self.open.get_mut(&partition).unwrap().remove(&job.record.offset));
                 let last = self.finished.insert((partition, job.record.key().to_vec()), job.record.offset);
-                let in_order = job.record.key().is_empty() || last.is_none_or(|last| last < job.record.offset);
+                let in_order =
+                    job.record.key().is_empty() || last.is_none_or(|last| last < job.record.offset);
                 prop_assert!(in_order, "{:?} after {last:?}", job.record);
             }
         }

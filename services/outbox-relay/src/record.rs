@@ -7,7 +7,7 @@ use persistence::outbox::Row;
 /// (CloudEvents 1.0.2, Kafka protocol binding, binary mode) and the trace context of the change.
 pub(crate) fn record(row: &Row) -> OutgoingRecord {
     let key = row.aggregate_id.to_string();
-    let record = OutgoingRecord::new(&row.topic, &key, row.payload.as_bytes())
+    let record = OutgoingRecord::new(&row.topic, key.as_str(), row.payload.as_bytes())
         .header("ce_specversion", "1.0")
         .header("ce_id", &row.event_id.to_string())
         .header("ce_type", &row.event_type)

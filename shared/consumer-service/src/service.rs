@@ -22,9 +22,10 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::held::InDatabase;
+use crate::housekeeping;
 use crate::intake::Intake;
+use crate::retention::{self, Unanswered};
 use crate::settings::{AfterDeadLetter, ConsumerArgs, Retention};
-use crate::{housekeeping, retention};
 
 /// What is fixed about a consumer.
 #[derive(Clone, Copy, Debug)]
@@ -47,6 +48,7 @@ pub struct ConsumerService {
     health: HealthBuilder,
     routes: Router,
     inbox_retention: Retention,
+    unanswered: Unanswered,
     /// How the group consumes; to be changed before the start.
     pub settings: ConsumerSettings,
 }
@@ -69,9 +71,10 @@ impl ConsumerService {
             AfterDeadLetter::Continue => None,
             AfterDeadLetter::HoldKey => Some(Arc::new(InDatabase(HeldRows::new(pool.clone())))),
         };
-        let health = health(group.service, &pool, &status);
+        let unanswered = Unanswered::default();
+        let health = health(group.service, &pool, &status, &unanswered);
         let (routes, inbox_retention) = (Router::new(), args.inbox_retention);
-        Ok(Self { group, pool, status, health, routes, inbox_retention, settings })
+        Ok(Self { group, pool, status, health, routes, inbox_retention, unanswered, settings })
     }
 
     /// The database.
@@ -143,7 +146,7 @@ impl ConsumerService {
     where
         F: Future<Output = Result<(), ConsumerError>> + Send + 'static,
     {
-        let Self { group, pool, status, health, routes, inbox_retention, settings } = self;
+        let Self { group, pool, status, health, routes, inbox_retention, unanswered, settings } = self;
         let health = health.not_ready_yet().build();
         let router = http::harden(routes.merge(health.routes()), Limits::default());
         let intake = Intake::new(pool.clone(), group.service, status.clone());
@@ -156,7 +159,7 @@ impl ConsumerService {
         supervisor.spawn("http", http::serve(listener, router, shutdown.clone()));
         let told = follow(group, pool.clone(), intake, health, prepared.clone());
         supervisor.spawn("intake", until(shutdown.clone(), told));
-        let kept = keep_house(group, pool, kafka, inbox_retention, prepared.clone());
+        let kept = keep_house(group, pool, kafka, inbox_retention, unanswered, prepared.clone());
         supervisor.spawn("inbox", until(shutdown.clone(), kept));
         supervisor.spawn("consumer", async move {
             tokio::select! {
@@ -198,16 +201,23 @@ async fn keep_house(
     pool: PgPool,
     kafka: KafkaSettings,
     retention: Retention,
+    unanswered: Unanswered,
     prepared: CancellationToken,
 ) -> anyhow::Result<()> {
     let Retention::For(keep) = retention else { return std::future::pending().await };
-    retention::check(&kafka, group.topic, group.name, keep).await?;
+    retention::check(&kafka, group.topic, group.name, keep, &unanswered).await?;
     prepared.cancelled().await;
     housekeeping::prune(&pool, keep).await;
     Ok(())
 }
 
-fn health(service: &'static str, pool: &PgPool, status: &ConsumerStatus) -> HealthBuilder {
+fn health(
+    service: &'static str,
+    pool: &PgPool,
+    status: &ConsumerStatus,
+    unanswered: &Unanswered,
+) -> HealthBuilder {
+    let unanswered = unanswered.clone();
     let (pool, joined, flow, live) = (pool.clone(), status.clone(), status.clone(), status.clone());
     Health::builder(service)
         .required("postgres", move || {
@@ -216,5 +226,6 @@ fn health(service: &'static str, pool: &PgPool, status: &ConsumerStatus) -> Heal
         })
         .required("kafka", move || ready(joined.ready()))
         .optional("intake", move || ready(flow.flowing()))
+        .optional("inbox", move || ready(unanswered.state()))
         .live("consumer", move || live.is_live())
 }

@@ -22,9 +22,10 @@ pub struct ConsumerArgs {
     /// When to stop.
     #[command(flatten)]
     pub guard: GuardSettings,
-    /// How long it is remembered which events were applied: a duration like 60d, or forever. Longer than an event can come again: the
-    /// retention of its topic and of the group's retry and dead-letter topics, each with its segment.ms, taken together. Shorter is
-    /// refused at the start; longer costs disk
+    /// How long it is remembered which events were applied: a duration like 60d, or forever. Longer than an event is kept on its way through
+    /// dead letters and one replay: the retention of its topic and of the group's retry and dead-letter topics, each with its
+    /// segment.ms, taken together. Shorter is refused at the start; an event that comes later still is refused as beyond-horizon;
+    /// longer costs disk
     #[arg(long, env = "INBOX_RETENTION", default_value = "60d")]
     pub inbox_retention: Retention,
     /// What a dead letter does to later messages of its key: continue handles them, which is right if messages of a key do not build

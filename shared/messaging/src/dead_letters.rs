@@ -7,7 +7,7 @@ use rdkafka::message::OwnedHeaders;
 
 use crate::headers::{self, dead_letter, with};
 use crate::producer::OutgoingRecord;
-use crate::reader::ReadRecord;
+use crate::reader::{Has, ReadRecord};
 
 /// The dead-letter topic of a group for records of `source`.
 pub fn topic(source: &str, group: &str) -> String {
@@ -46,7 +46,7 @@ pub struct Letter {
     pub source_partition: i32,
     /// Offset there.
     pub source_offset: i64,
-    /// Key, as it was.
+    /// Key, as it was; empty if there was none.
     pub key: Vec<u8>,
     /// The group that gave up.
     pub handler: String,
@@ -60,8 +60,10 @@ pub struct Letter {
     pub held: bool,
     /// W3C trace context of the record.
     pub traceparent: Option<String>,
-    /// Value, as it was.
+    /// Value, as it was; empty if there was none.
     pub payload: Vec<u8>,
+    /// What the record had.
+    pub has: Has,
     /// All headers.
     pub headers: OwnedHeaders,
 }
@@ -86,6 +88,7 @@ impl Letter {
             held: text(dead_letter::HELD).is_ok_and(|held| held == "true"),
             traceparent: text(headers::TRACEPARENT).ok().map(str::to_owned),
             payload: record.payload.clone(),
+            has: record.has,
             headers: OwnedHeaders::new(),
         };
         Ok(Self { headers, ..letter })
@@ -110,8 +113,8 @@ impl Letter {
         }
         OutgoingRecord {
             topic: retry_topic(&self.source_topic, &self.handler),
-            key: String::from_utf8_lossy(&self.key).into_owned(),
-            payload: self.payload.clone(),
+            key: self.has.key.then(|| self.key.clone()),
+            payload: self.has.payload.then(|| self.payload.clone()),
             headers,
         }
     }

@@ -11,23 +11,27 @@ use rdkafka::producer::{FutureProducer, FutureRecord, Producer as _};
 use crate::headers;
 use crate::settings::KafkaSettings;
 
+/// The most that librdkafka can be told to take; its own limit is 1,000,000 bytes.
+const LARGEST: &str = "1000000000";
+
 /// A record to be published.
 #[derive(Clone, Debug)]
 pub struct OutgoingRecord {
     /// Topic.
     pub topic: String,
     /// Key; records of one key go to one partition.
-    pub key: String,
+    pub key: Option<Vec<u8>>,
     /// Value, sent as it stands.
-    pub payload: Vec<u8>,
+    pub payload: Option<Vec<u8>>,
     /// Headers in the order they are sent.
     pub headers: OwnedHeaders,
 }
 
 impl OutgoingRecord {
     /// A record without headers.
-    pub fn new(topic: impl Into<String>, key: impl Into<String>, payload: impl Into<Vec<u8>>) -> Self {
-        Self { topic: topic.into(), key: key.into(), payload: payload.into(), headers: OwnedHeaders::new() }
+    pub fn new(topic: impl Into<String>, key: impl Into<Vec<u8>>, payload: impl Into<Vec<u8>>) -> Self {
+        let (key, payload) = (Some(key.into()), Some(payload.into()));
+        Self { topic: topic.into(), key, payload, headers: OwnedHeaders::new() }
     }
 
     /// Adds a header.
@@ -68,7 +72,28 @@ impl Producer {
         client_id: &str,
         message_timeout: Duration,
     ) -> Result<Self, KafkaError> {
-        let inner = ClientConfig::new()
+        Self::with(ClientConfig::new(), settings, client_id, message_timeout)
+    }
+
+    /// As [`Self::new`], for dead letters and replays: they are larger than the records that they carry, so their size is left to the topic's
+    /// limit, which is on what is left after compression.
+    pub fn for_letters(
+        settings: &KafkaSettings,
+        client_id: &str,
+        message_timeout: Duration,
+    ) -> Result<Self, KafkaError> {
+        let mut config = ClientConfig::new();
+        config.set("message.max.bytes", LARGEST);
+        Self::with(config, settings, client_id, message_timeout)
+    }
+
+    fn with(
+        mut config: ClientConfig,
+        settings: &KafkaSettings,
+        client_id: &str,
+        message_timeout: Duration,
+    ) -> Result<Self, KafkaError> {
+        let inner = config
             .set("bootstrap.servers", &settings.brokers)
             .set("client.id", client_id)
             .set("acks", "all")
@@ -90,8 +115,12 @@ impl Producer {
         &self,
         record: OutgoingRecord,
     ) -> impl Future<Output = Result<(), PublishError>> + Send + use<> {
-        let future_record =
-            FutureRecord::to(&record.topic).key(&record.key).payload(&record.payload).headers(record.headers);
+        let (key, payload) = (record.key.as_deref(), record.payload.as_deref());
+        let future_record = FutureRecord::<[u8], [u8]> {
+            key,
+            payload,
+            ..FutureRecord::to(&record.topic).headers(record.headers)
+        };
         let enqueued = self.inner.send_result(future_record).map_err(|(error, _)| error);
         let producer = self.clone();
         async move {

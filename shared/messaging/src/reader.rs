@@ -13,8 +13,9 @@ use crate::settings::KafkaSettings;
 
 /// librdkafka wants a group's name before it assigns; nobody ever joins or commits under this one.
 const OBSERVER: &str = "observer";
-/// Records that are handed over together, and how many such batches may wait for whoever reads them.
+/// Records that are handed over together, or fewer if they have so many bytes, and how many such batches may wait for whoever reads them.
 const BATCH: usize = 1000;
+const BATCH_BYTES: usize = 1 << 20;
 const BATCHES: usize = 4;
 
 /// Why a topic cannot be read.
@@ -49,8 +50,19 @@ pub struct ReadRecord {
     pub key: Vec<u8>,
     /// Value; empty if it has none.
     pub payload: Vec<u8>,
+    /// What it has: a key or value that is empty is not the same as none.
+    pub has: Has,
     /// Headers.
     pub headers: Option<OwnedHeaders>,
+}
+
+/// Which parts of a record there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Has {
+    /// A key.
+    pub key: bool,
+    /// A value.
+    pub payload: bool,
 }
 
 /// An observer of one topic. Offsets are lists with one entry per partition, from partition 0.
@@ -153,7 +165,7 @@ impl TopicReader {
         // Its own, since pausing a partition outlives the assignment.
         let consumer = consumer(&self.settings, OBSERVER)?;
         consumer.assign(&list)?;
-        let mut batch = Vec::with_capacity(BATCH);
+        let (mut batch, mut bytes) = (Vec::with_capacity(BATCH), 0);
         while open.contains(&true) {
             let ended = match consumer.poll(self.timeout) {
                 Some(Ok(message)) => {
@@ -161,6 +173,7 @@ impl TopicReader {
                     let (partition, next) = (record.partition, record.offset + 1);
                     let end = to.get(partition).copied().unwrap_or_default();
                     if next <= end {
+                        bytes += record.key.len() + record.payload.len();
                         batch.push(record);
                     }
                     (next >= end).then_some(partition)
@@ -182,8 +195,11 @@ impl TopicReader {
                 done.add_partition(&self.topic, number(partition));
                 consumer.pause(&done)?;
             }
-            if batch.len() == BATCH && sender.blocking_send(Ok(std::mem::take(&mut batch))).is_err() {
-                break;
+            if batch.len() == BATCH || bytes >= BATCH_BYTES {
+                bytes = 0;
+                if sender.blocking_send(Ok(std::mem::take(&mut batch))).is_err() {
+                    break;
+                }
             }
         }
         if !batch.is_empty() {
@@ -229,6 +245,7 @@ fn record(message: &BorrowedMessage<'_>) -> ReadRecord {
         timestamp_ms: message.timestamp().to_millis(),
         key: message.key().unwrap_or_default().to_vec(),
         payload: message.payload().unwrap_or_default().to_vec(),
+        has: Has { key: message.key().is_some(), payload: message.payload().is_some() },
         headers: message.headers().map(rdkafka::message::BorrowedHeaders::detach),
     }
 }

@@ -37,8 +37,8 @@ impl RetrySettings {
 /// When a consumer stops to trust what it sees.
 #[derive(Clone, Debug, clap::Args)]
 pub struct GuardSettings {
-    /// Dead letters a minute beyond which a consumer pauses until it is started again: a number from 1 to 1000000. Records that cannot be
-    /// read do not count. Lower notices a broken handler after less damage
+    /// Dead letters of one process a minute beyond which its whole group pauses until `ops resume`: a number from 1 to 1000000. Records that
+    /// cannot be read do not count. Lower notices a broken handler after less damage
     #[arg(long, env = "DEAD_LETTERS_PER_MINUTE", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub dead_letters_per_minute: u32,
     /// A handler that works on one message, or one batch, for longer is stuck, and liveness fails: a duration like 60s. Above every

@@ -47,7 +47,7 @@ impl Group {
         let producer = Producer::new(&self.kafka, "test", PATIENCE).unwrap();
         for order in orders {
             let (key, payload) = (order.aggregate_id.to_string(), serde_json::to_vec(order).unwrap());
-            producer.publish_one(OutgoingRecord::new(self.topic, &key, payload)).await.unwrap();
+            producer.publish_one(OutgoingRecord::new(self.topic, key, payload)).await.unwrap();
         }
     }
 

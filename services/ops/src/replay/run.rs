@@ -87,7 +87,7 @@ async fn send_all(
     mut rest: &[Candidate],
     progress: &mut Progress,
 ) -> anyhow::Result<()> {
-    let producer = Producer::new(&settings.source.kafka, "ops replay", ACKNOWLEDGED)?;
+    let producer = Producer::for_letters(&settings.source.kafka, "ops replay", ACKNOWLEDGED)?;
     let mut pace = Pace::new(settings.rate);
     let mut interrupted = std::pin::pin!(tokio::signal::ctrl_c());
     while !rest.is_empty() {

@@ -203,7 +203,7 @@ impl Copy {
         .bind(&self.settings.topic)
         .bind(self.orders[n])
         .bind(event_id(self.orders[n], 1))
-        .bind(String::from_utf8(record.payload).unwrap())
+        .bind(String::from_utf8(record.payload.unwrap()).unwrap())
         .execute(&self.databases[0].1)
         .await
         .unwrap();
@@ -212,7 +212,7 @@ impl Copy {
     /// Kafka loses the first event of order `n`.
     pub(crate) fn lose(&mut self, n: usize) {
         let event = event_id(self.orders[n], 1).to_string();
-        self.events.retain(|record| !String::from_utf8_lossy(&record.payload).contains(&event));
+        self.events.retain(|record| !String::from_utf8_lossy(payload(record)).contains(&event));
     }
 
     /// Takes every effect of order `n` back, as if its event had not been seen by anybody.
@@ -241,7 +241,7 @@ impl Copy {
     }
 
     async fn uncount(&self, n: usize) {
-        let event: Envelope<Value> = serde_json::from_slice(&self.event_of(n).payload).unwrap();
+        let event: Envelope<Value> = serde_json::from_slice(payload(self.event_of(n))).unwrap();
         let (_, analytics) = &self.databases[4];
         sqlx::query("DELETE FROM orders_per_minute WHERE minute = date_trunc('minute', $1::timestamptz)")
             .bind(event.occurred_at)
@@ -258,7 +258,7 @@ impl Copy {
     /// The record of the first event of order `n`.
     pub(crate) fn event_of(&self, n: usize) -> &OutgoingRecord {
         let key = self.orders[n].to_string();
-        self.events.iter().find(|event| event.key == key).expect("its event")
+        self.events.iter().find(|event| event.key.as_deref() == Some(key.as_bytes())).expect("its event")
     }
 
     /// Fills topic and journal, and starts the provider.
@@ -313,6 +313,10 @@ fn settings(kafka: KafkaSettings, topic: String, databases: &[(TestDatabase, PgP
 /// A record as the relay writes it.
 pub(crate) fn record<T: serde::Serialize>(topic: &str, event: &Envelope<T>) -> OutgoingRecord {
     OutgoingRecord::new(topic, event.aggregate_id.to_string(), serde_json::to_vec(event).unwrap())
+}
+
+pub(crate) fn payload(record: &OutgoingRecord) -> &[u8] {
+    record.payload.as_deref().unwrap()
 }
 
 /// An entry of the provider's journal.

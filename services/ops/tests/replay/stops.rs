@@ -67,7 +67,7 @@ async fn a_letter_that_kafka_refuses_stops_the_run_and_is_named_even_if_it_went_
     admin.alter_configs([&limit], &AdminOptions::new()).await.unwrap();
     let mut large = fixture.letter("order-1", 1, "large");
     // Random text: what is compressed well would pass.
-    large.payload = (0..200).map(|_| uuid::Uuid::new_v4().to_string()).collect::<String>().into();
+    large.payload = Some((0..200).map(|_| uuid::Uuid::new_v4().to_string()).collect::<String>().into());
     // On one partition, so that they are one batch for Kafka: it refuses all of them for the one.
     let partition = partition_of(b"order-1", 3);
     let keys = (2..).map(|n| format!("order-{n}")).filter(|key| partition_of(key.as_bytes(), 3) == partition);

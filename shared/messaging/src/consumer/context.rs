@@ -2,12 +2,13 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, Rebalance};
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, Rebalance};
 use rdkafka::error::KafkaResult;
 use rdkafka::{ClientContext, TopicPartitionList};
 use tracing::{debug, info, warn};
 
 use super::desk::SharedDesk;
+use super::parting::{self, Itself};
 use super::status::ConsumerStatus;
 
 pub(super) struct Context {
@@ -15,6 +16,7 @@ pub(super) struct Context {
     /// Some offsets did not reach the broker.
     pub(super) commit_failed: AtomicBool,
     pub(super) status: ConsumerStatus,
+    pub(super) itself: Itself,
 }
 
 impl ClientContext for Context {}
@@ -29,7 +31,7 @@ impl ConsumerContext for Context {
                 info!(partitions = list.count(), lost, "partitions revoked");
                 if let Some(offsets) = self.desk.give_up(Some(list), lost)
                     && !lost
-                    && let Err(error) = consumer.commit(&offsets, CommitMode::Sync)
+                    && let Err(error) = parting::commit(&self.itself, offsets)
                 {
                     warn!(%error, "could not commit revoked partitions, their last records will be delivered again");
                 }
@@ -37,6 +39,11 @@ impl ConsumerContext for Context {
             Rebalance::Assign(list) => {
                 info!(partitions = list.count(), "partitions assigned");
                 self.desk.assign(list);
+                // librdkafka remembers from one assignment to the next that we paused a partition; the new ledger knows of no pause and
+                // would never end it.
+                if let Err(error) = consumer.resume(list) {
+                    warn!(%error, "partitions may stay paused from an assignment before");
+                }
             }
             Rebalance::Error(error) => {
                 warn!(%error, "rebalance failed, all partitions are given up");
@@ -55,7 +62,7 @@ impl ConsumerContext for Context {
 
     fn post_rebalance(&self, _: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
         if matches!(rebalance, Rebalance::Assign(_)) {
-            self.status.joined();
+            self.status.joined(true);
         }
     }
 }

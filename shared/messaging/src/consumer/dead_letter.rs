@@ -5,6 +5,9 @@ use crate::dead_letters;
 use crate::headers::{self, dead_letter, with};
 use crate::producer::OutgoingRecord;
 
+/// A letter has to fit where its record did, whatever a handler or decoder has to say. Bytes.
+const LONGEST_REASON: usize = 1024;
+
 /// Where a record first stood, and what was decided about it since.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Origin<'a> {
@@ -31,7 +34,8 @@ impl<'a> Origin<'a> {
         let text = |name| headers::text(record.headers.as_ref()?, name);
         let number = |name| text(name)?.parse::<i64>().ok();
         Self {
-            topic: text(dead_letter::SOURCE_TOPIC).unwrap_or(source),
+            // The name of the retry topic says it; a header could send letters wherever somebody likes.
+            topic: source,
             partition: number(dead_letter::SOURCE_PARTITION)
                 .and_then(|number| number.try_into().ok())
                 .unwrap_or(itself.partition),
@@ -50,7 +54,8 @@ pub(super) fn letter(
     attempts: u32,
     held: bool,
 ) -> OutgoingRecord {
-    let key = String::from_utf8_lossy(&record.key).into_owned();
+    // For people to read; the letter's own key is the true one.
+    let key = String::from_utf8_lossy(record.key());
     let origin = Origin::of(record, group);
     let mut headers = [
         (dead_letter::SOURCE_TOPIC, origin.topic),
@@ -58,7 +63,7 @@ pub(super) fn letter(
         (dead_letter::SOURCE_OFFSET, &origin.offset.to_string()),
         (dead_letter::KEY, &key),
         (dead_letter::HANDLER, group),
-        (dead_letter::REASON, reason),
+        (dead_letter::REASON, cut(reason)),
         (dead_letter::ATTEMPTS, &attempts.to_string()),
     ]
     .into_iter()
@@ -73,9 +78,18 @@ pub(super) fn letter(
     }
     OutgoingRecord {
         topic: dead_letters::topic(origin.topic, group),
-        key,
+        key: record.key.clone(),
         payload: record.payload.clone(),
         headers,
+    }
+}
+
+fn cut(reason: &str) -> &str {
+    let end = (0..=LONGEST_REASON).rev().find(|end| reason.is_char_boundary(*end));
+    if reason.len() > LONGEST_REASON {
+        reason.get(..end.unwrap_or_default()).unwrap_or_default()
+    } else {
+        reason
     }
 }
 
@@ -85,10 +99,10 @@ mod tests {
 
     use super::*;
     use crate::dead_letters::Letter;
-    use crate::reader::ReadRecord;
+    use crate::reader::{Has, ReadRecord};
 
     fn record(topic: &str, headers: OwnedHeaders) -> Record {
-        let (key, payload) = (b"key".to_vec(), b"value".to_vec());
+        let (key, payload) = (Some(b"key".to_vec()), Some(b"value".to_vec()));
         Record { topic: topic.into(), partition: 3, offset: 40, key, payload, headers: Some(headers) }
     }
 
@@ -98,8 +112,9 @@ mod tests {
             partition: 1,
             offset: 7,
             timestamp_ms: None,
-            key: record.key.clone().into_bytes(),
-            payload: record.payload.clone(),
+            key: record.key.clone().unwrap_or_default(),
+            payload: record.payload.clone().unwrap_or_default(),
+            has: Has { key: record.key.is_some(), payload: record.payload.is_some() },
             headers: Some(record.headers.clone()),
         }
     }
@@ -126,6 +141,14 @@ mod tests {
     }
 
     #[test]
+    fn a_reason_is_cut_between_two_characters_after_a_kilobyte_at_most() {
+        let long = format!("{}é and more", "x".repeat(LONGEST_REASON - 1));
+        assert_eq!(cut(&long), "x".repeat(LONGEST_REASON - 1));
+        assert_eq!((cut("short"), cut("")), ("short", ""));
+        assert_eq!(cut(&"x".repeat(LONGEST_REASON)).len(), LONGEST_REASON);
+    }
+
+    #[test]
     fn the_permission_to_pass_the_horizon_is_for_one_replay() {
         let replay = letter_of(&record("things", OwnedHeaders::new())).replay(true);
         let back = record(&replay.topic, replay.headers);
@@ -139,5 +162,13 @@ mod tests {
         let forged = record("things", with(forged, dead_letter::BEYOND_HORIZON, "true"));
         let origin = Origin::of(&forged, "group");
         assert_eq!((origin.offset, origin.replays, origin.beyond_horizon), (40, 0, false));
+    }
+
+    #[test]
+    fn which_topic_a_record_comes_from_is_told_by_the_name_of_its_retry_topic_and_by_no_header() {
+        let forged = with(OwnedHeaders::new(), dead_letter::SOURCE_TOPIC, "orders");
+        let letter = letter(&record("things.group.retry", forged), "group", "no", 1, false);
+        assert_eq!(letter.topic, "things.group.dlq");
+        assert_eq!(Letter::read(&read(&letter)).unwrap().source_topic, "things");
     }
 }

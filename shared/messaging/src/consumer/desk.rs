@@ -89,6 +89,9 @@ impl Desk {
         self.start_workers(&mut scheduler, now);
         let oldest = scheduler.oldest_run().map(|since| now.saturating_duration_since(since));
         self.status.holds(scheduler.partitions.values().map(|partition| partition.held).sum());
+        if scheduler.unburied() == 0 {
+            self.status.unburied(None);
+        }
         self.status.stuck(oldest.filter(|age| *age >= self.stuck_after));
         scheduler.any_paused() || !scheduler.delayed.is_empty() || scheduler.availability.away().is_some()
     }
@@ -105,6 +108,9 @@ impl Desk {
         if let Some(reason) = news.too_many_letters {
             error!(reason, "too many dead letters, nothing more is handled until an operator resumes");
             self.status.pause_for_letters(reason);
+        }
+        if news.unburied.is_some() {
+            self.status.unburied(news.unburied);
         }
         if let Some((reason, probes)) = news.away {
             // Logged when it begins and then rarely: an outage of an hour is one story, not a line per probe.

@@ -119,8 +119,8 @@ fn source(job: &Job, group: &str) -> Option<SourceRecord> {
     let record = &job.record;
     let origin = Origin::of(record, group);
     let of_key =
-        || SourceRecord { topic: origin.topic.to_owned(), key: record.key.clone(), offset: origin.offset };
-    (!record.key.is_empty()).then(of_key)
+        || SourceRecord { topic: origin.topic.to_owned(), key: record.key().to_vec(), offset: origin.offset };
+    (!record.key().is_empty()).then(of_key)
 }
 
 #[cfg(test)]
@@ -143,7 +143,8 @@ mod tests {
             let jobs: Vec<Job> = run.iter().map(|(key, _)| {
                 let key = vec![*key];
                 let lane = lanes.of(&key);
-                let record = Record { topic: "t".into(), partition: 0, offset: 0, key, payload: vec![], headers: None };
+                let key = Some(key);
+                let record = Record { topic: "t".into(), partition: 0, offset: 0, key, payload: None, headers: None };
                 Job { epoch: 1, lane, record, tries: 0, failures: 0, burial: None }
             }).collect();
             let places: Vec<Place> = run.iter().map(|(_, place)| *place).collect();

@@ -14,8 +14,8 @@ pub(super) struct Record {
     pub(super) topic: Arc<str>,
     pub(super) partition: i32,
     pub(super) offset: i64,
-    pub(super) key: Vec<u8>,
-    pub(super) payload: Vec<u8>,
+    pub(super) key: Option<Vec<u8>>,
+    pub(super) payload: Option<Vec<u8>>,
     pub(super) headers: Option<OwnedHeaders>,
 }
 
@@ -25,7 +25,17 @@ impl Record {
         let headers = self.headers.as_ref().map_or(0, |headers| {
             headers.iter().map(|header| header.key.len() + header.value.map_or(0, <[u8]>::len)).sum()
         });
-        self.key.len() + self.payload.len() + headers + size_of::<Job>()
+        self.key().len() + self.payload().len() + headers + size_of::<Job>()
+    }
+
+    /// The key; empty if there is none.
+    pub(super) fn key(&self) -> &[u8] {
+        self.key.as_deref().unwrap_or_default()
+    }
+
+    /// The value; empty if there is none.
+    pub(super) fn payload(&self) -> &[u8] {
+        self.payload.as_deref().unwrap_or_default()
     }
 }
 
@@ -42,6 +52,13 @@ pub(super) struct Job {
     pub(super) failures: u32,
     /// Set once it is to go to dead letters.
     pub(super) burial: Option<Burial>,
+}
+
+impl Job {
+    /// How often Kafka did not take its dead letter.
+    pub(super) fn burial_failures(&self) -> u32 {
+        self.burial.as_ref().map_or(0, |burial| burial.failures)
+    }
 }
 
 /// A record's way to dead letters.

@@ -15,6 +15,7 @@ mod job;
 mod keys;
 mod ledger;
 mod letter_rate;
+mod parting;
 mod partition;
 mod poll;
 mod scheduler;
@@ -167,7 +168,7 @@ async fn consume<S: Shape>(
 ) -> Result<(), ConsumerError> {
     let (starts, mut started) = mpsc::unbounded_channel();
     let desk = Arc::new(Desk::new(rules, starts, status.clone(), settings.drain, settings.guard.stuck_after));
-    let dead_letters = Producer::new(&settings.kafka, settings.group, DEAD_LETTER_TIMEOUT)?;
+    let dead_letters = Producer::for_letters(&settings.kafka, settings.group, DEAD_LETTER_TIMEOUT)?;
     let office = Arc::new(Office::new(&settings, desk.clone(), status.clone(), dead_letters));
     let consumer = poll::connect(&settings, desk, status.clone())?;
     // Ends with us too: a worker that panicked leaves a record that never finishes.

@@ -22,6 +22,8 @@ pub(super) struct Partition {
     pub(super) bytes: usize,
     /// Of the records, in the hands of workers.
     pub(super) running: usize,
+    /// Records whose dead letters were not taken, and wait to be tried again.
+    pub(super) unburied: usize,
     /// Fetching is paused.
     pub(super) paused: bool,
     /// Being given up: running jobs may finish, nothing else begins.
@@ -44,6 +46,7 @@ impl Partition {
             held: 0,
             bytes: 0,
             running: 0,
+            unburied: 0,
             paused: false,
             closing: false,
             committed: None,

@@ -14,6 +14,7 @@ use tracing::{debug, info, warn};
 use super::context::Context;
 use super::desk::SharedDesk;
 use super::job::Record;
+use super::parting::{self, Itself};
 use super::status::ConsumerStatus;
 use super::{ConsumerError, ConsumerSettings, GroupProtocol};
 
@@ -28,7 +29,7 @@ pub(super) fn connect(
     settings: &ConsumerSettings,
     desk: SharedDesk,
     status: ConsumerStatus,
-) -> Result<BaseConsumer<Context>, ConsumerError> {
+) -> Result<Arc<BaseConsumer<Context>>, ConsumerError> {
     let mut config = ClientConfig::new();
     match settings.protocol {
         GroupProtocol::Classic => config
@@ -38,6 +39,7 @@ pub(super) fn connect(
             .set("heartbeat.interval.ms", "2000"),
         GroupProtocol::Consumer => config.set("group.protocol", "consumer"),
     };
+    let context = Context { desk, status, commit_failed: AtomicBool::new(false), itself: Itself::new() };
     let consumer: BaseConsumer<Context> = config
         .set("bootstrap.servers", &settings.kafka.brokers)
         .set("group.id", settings.group)
@@ -50,17 +52,32 @@ pub(super) fn connect(
         .set("reconnect.backoff.max.ms", "1000")
         .set("socket.timeout.ms", "10000")
         .set_log_level(RDKafkaLogLevel::Warning)
-        .create_with_context(Context { desk, status, commit_failed: AtomicBool::new(false) })?;
+        .create_with_context(context)?;
+    let consumer = Arc::new(consumer);
+    // Set nowhere else.
+    consumer.context().itself.set(Arc::downgrade(&consumer)).ok();
     Ok(consumer)
 }
 
+/// Consumes, and in the end leaves the group.
 pub(super) fn run(
-    consumer: BaseConsumer<Context>,
+    consumer: Arc<BaseConsumer<Context>>,
     topics: &[String],
     status: &ConsumerStatus,
     shutdown: &CancellationToken,
 ) -> Result<(), ConsumerError> {
-    let Context { desk, commit_failed, .. } = consumer.context().as_ref();
+    let ended = poll(&consumer, topics, status, shutdown);
+    parting::leave(consumer);
+    ended
+}
+
+fn poll(
+    consumer: &BaseConsumer<Context>,
+    topics: &[String],
+    status: &ConsumerStatus,
+    shutdown: &CancellationToken,
+) -> Result<(), ConsumerError> {
+    let Context { desk, commit_failed, itself, .. } = consumer.context().as_ref();
     let (mut last_commit, mut last_tick) = (Instant::now(), None::<Instant>);
     let (mut wait, mut member) = (POLL, false);
     let mut names = Names::default();
@@ -70,7 +87,8 @@ pub(super) fn run(
             status.polled();
             if member == status.stays_out() {
                 member = !member;
-                if member { subscribe(&consumer, topics)? } else { consumer.unsubscribe() }
+                status.joined(false);
+                if member { subscribe(consumer, topics)? } else { consumer.unsubscribe() }
             }
             wait = if desk.tick() { POLL_SOON } else { POLL };
             if let Some(list) = desk.resumable() {
@@ -101,7 +119,7 @@ pub(super) fn run(
         }
     }
     if let Some(offsets) = desk.give_up(None, false)
-        && let Err(error) = consumer.commit(&offsets, CommitMode::Sync)
+        && let Err(error) = parting::commit(itself, offsets)
     {
         warn!(%error, "last commit failed, the last records will be delivered again");
     }
@@ -134,8 +152,8 @@ fn record(topic: Arc<str>, message: &BorrowedMessage<'_>) -> Record {
         topic,
         partition: message.partition(),
         offset: message.offset(),
-        key: message.key().unwrap_or_default().to_vec(),
-        payload: message.payload().unwrap_or_default().to_vec(),
+        key: message.key().map(<[u8]>::to_vec),
+        payload: message.payload().map(<[u8]>::to_vec),
         headers: message.headers().map(rdkafka::message::BorrowedHeaders::detach),
     }
 }

@@ -131,7 +131,7 @@ impl Scheduler {
             }
             // The broker knows where we began.
             partition.committed.get_or_insert(record.offset);
-            let lane = self.lanes.of(&record.key);
+            let lane = self.lanes.of(record.key());
             let job = Job { epoch, lane, record, tries: 0, failures: 0, burial: None };
             self.ready.extend(partition.keys.enter(lane, job));
         }
@@ -158,6 +158,11 @@ impl Scheduler {
         self.partitions.values().any(|partition| partition.paused)
     }
 
+    /// Records whose dead letters were not taken so far.
+    pub(super) fn unburied(&self) -> usize {
+        self.partitions.values().map(|partition| partition.unburied).sum()
+    }
+
     /// Stops handing records to the handler, or goes on; those it has may finish.
     pub(super) fn set_paused(&mut self, paused: bool) {
         if self.paused && !paused {
@@ -170,7 +175,7 @@ impl Scheduler {
     pub(super) fn start(&mut self, now: Instant, cut_off: impl FnOnce() -> CancellationToken) -> Option<Run> {
         while self.delayed.first_key_value().is_some_and(|((due, _), _)| *due <= now) {
             let Some((_, job)) = self.delayed.pop_first() else { break };
-            if job.burial.is_some() { self.burials.push_back(job) } else { self.ready.push_back(job) }
+            self.make_ready(job);
         }
         if self.runs.len() >= self.rules.runs {
             return None;
@@ -199,6 +204,11 @@ impl Scheduler {
         Some(Run { id, jobs, pass, cut_off })
     }
 
+    /// For the handler, or for dead letters if that is decided.
+    pub(super) fn make_ready(&mut self, job: Job) {
+        if job.burial.is_some() { self.burials.push_back(job) } else { self.ready.push_back(job) }
+    }
+
     pub(super) fn next_number(&mut self) -> u64 {
         self.numbers += 1;
         self.numbers
@@ -218,7 +228,9 @@ impl Scheduler {
             jobs.push(first);
             let Some(partition) = self.partitions.get_mut(&epoch) else { continue };
             while jobs.len() < most
-                && let Some(next) = partition.keys.follow(lane, |job| bytes + job.record.size() <= most_bytes)
+                && let Some(next) = partition
+                    .keys
+                    .follow(lane, |job| job.burial.is_none() && bytes + job.record.size() <= most_bytes)
             {
                 bytes += next.record.size();
                 jobs.push(next);

@@ -16,6 +16,8 @@ pub(super) struct News {
     pub(super) away: Option<(String, u32)>,
     /// Too many dead letters: nothing begins until an operator says so.
     pub(super) too_many_letters: Option<String>,
+    /// Why a dead letter was not taken.
+    pub(super) unburied: Option<String>,
 }
 
 /// What is to be done with a job that is not finished.
@@ -36,11 +38,15 @@ impl Scheduler {
         let mut group = Group::default();
         for (mut job, outcome) in run.jobs.into_iter().zip(outcomes) {
             silent &= !outcome.is_answer();
+            let was_unburied = job.burial_failures() > 0;
             let next = self.judge(&mut job, outcome, run.pass, now, &mut news);
             let Some(partition) = self.partitions.get_mut(&job.epoch) else { continue };
             partition.running -= 1;
             if next.is_none() {
                 partition.ledger.finish(job.record.offset);
+                partition.unburied -= usize::from(was_unburied);
+            } else {
+                partition.unburied += usize::from(!was_unburied && job.burial_failures() > 0);
             }
             if next.is_none() || partition.closing {
                 let size = job.record.size();
@@ -106,7 +112,8 @@ impl Scheduler {
                 news.away = self.availability.away().map(|probes| (reason, probes));
                 Some(Next::Again)
             }
-            (Outcome::Unburied(_), _) => {
+            (Outcome::Unburied(reason), _) => {
+                news.unburied = Some(reason);
                 let failures = job.burial.as_mut().map_or(1, |burial| {
                     burial.failures = burial.failures.saturating_add(1);
                     burial.failures
@@ -147,6 +154,7 @@ impl Scheduler {
             return;
         };
         if group.held {
+            // A backoff of its own is forgotten: what it waits for takes its time too.
             group.queue.push(job);
             return;
         }
@@ -169,7 +177,8 @@ impl Scheduler {
         if held {
             queue.into_iter().rev().for_each(|job| partition.keys.put_back(Some(lane), job));
         } else {
-            self.ready.extend(partition.keys.pass_on(Some(lane)));
+            let next = partition.keys.pass_on(Some(lane));
+            next.into_iter().for_each(|job| self.make_ready(job));
         }
     }
 }

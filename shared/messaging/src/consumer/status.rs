@@ -29,6 +29,8 @@ struct State {
     last_poll: Option<Instant>,
     stuck: Option<Duration>,
     away: Option<String>,
+    /// Why dead letters cannot be written.
+    unburied: Option<String>,
     /// Why, while `Shared::paused` is set.
     paused: Option<String>,
     /// Why the consumer paused by itself.
@@ -53,13 +55,15 @@ impl ConsumerStatus {
         }
     }
 
-    /// Whether records are handed to the handler; the error says what they wait for: an operator, or a dependency.
+    /// Whether records are handed to the handler, and dead letters are written; the error says what they wait for: an operator, a
+    /// dependency, or Kafka.
     pub fn flowing(&self) -> Result<(), String> {
         let state = self.state();
-        match (&state.paused, &state.away) {
-            (Some(reason), _) => Err(format!("paused: {reason}")),
-            (None, Some(reason)) => Err(format!("waiting for a dependency: {reason}")),
-            (None, None) => Ok(()),
+        match (&state.paused, &state.away, &state.unburied) {
+            (Some(reason), _, _) => Err(format!("paused: {reason}")),
+            (None, Some(reason), _) => Err(format!("waiting for a dependency: {reason}")),
+            (None, None, Some(reason)) => Err(format!("a dead letter cannot be written: {reason}")),
+            (None, None, None) => Ok(()),
         }
     }
 
@@ -97,8 +101,8 @@ impl ConsumerStatus {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn joined(&self) {
-        self.0.joined.store(true, Ordering::Relaxed);
+    pub(super) fn joined(&self, joined: bool) {
+        self.0.joined.store(joined, Ordering::Relaxed);
     }
 
     pub(super) fn polled(&self) {
@@ -125,6 +129,11 @@ impl ConsumerStatus {
         let changed = away.is_some() || state.away.is_some();
         state.away = away.map(|(reason, _)| reason.to_owned());
         changed
+    }
+
+    /// Why dead letters cannot be written; `None`: none waits.
+    pub(super) fn unburied(&self, reason: Option<String>) {
+        self.state().unburied = reason;
     }
 
     pub(super) fn pause_for_letters(&self, reason: String) {

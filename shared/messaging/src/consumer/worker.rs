@@ -110,12 +110,15 @@ impl Office {
         if let Some(held) = self.held.as_deref()
             && let Err(reason) = held::hold(held, jobs, self.group).await
         {
-            warn!(reason, "a key could not be held, its dead letter waits");
+            let failures = jobs.iter().map(Job::burial_failures).max().unwrap_or_default();
+            if (failures + 1).is_power_of_two() {
+                warn!(reason, "a key could not be held, its dead letter waits");
+            }
             return vec![Outcome::Unburied(reason); jobs.len()];
         }
         let letters = jobs.iter().map(|job| {
             let reason = job.burial.as_ref().map_or("", |burial| burial.reason.as_str());
-            let held = self.held.is_some() && !job.record.key.is_empty();
+            let held = self.held.is_some() && !job.record.key().is_empty();
             letter(&job.record, self.group, reason, job.tries, held)
         });
         let published = self.producer.publish(letters.collect()).await;
@@ -123,7 +126,6 @@ impl Office {
     }
 
     fn buried(&self, job: &Job, published: Result<(), crate::PublishError>) -> Outcome {
-        let failures = job.burial.as_ref().map_or(0, |burial| burial.failures);
         let reason = job.burial.as_ref().map_or("", |burial| burial.reason.as_str());
         match published {
             Ok(()) => {
@@ -133,7 +135,7 @@ impl Office {
                 Outcome::Buried
             }
             Err(error) => {
-                if (failures + 1).is_power_of_two() {
+                if (job.burial_failures() + 1).is_power_of_two() {
                     warn!(%error, reason, "a dead letter could not be written, will be tried again");
                 }
                 Outcome::Unburied(error.to_string())
@@ -166,7 +168,7 @@ pub(super) async fn work<S: Shape>(shape: Arc<S>, office: Arc<Office>, mut run: 
 
 /// What the payload says. `Ok(None)`: nothing for this consumer.
 pub(super) fn read<T, E: Display>(decode: Decode<T, E>, job: &Job) -> Result<Option<T>, String> {
-    match catch_unwind(AssertUnwindSafe(|| decode(&job.record.payload))) {
+    match catch_unwind(AssertUnwindSafe(|| decode(job.record.payload()))) {
         Ok(decoded) => decoded.map_err(|error| error.to_string()),
         Err(_) => Err("the decoder panicked".to_owned()),
     }

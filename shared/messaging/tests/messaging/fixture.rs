@@ -14,6 +14,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::{DefaultProducerContext, DeliveryFuture, FutureProducer, FutureRecord};
+use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use testkit::eventually;
 use tokio::task::JoinHandle;
@@ -25,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) type Log = Arc<Mutex<Vec<String>>>;
 
 pub(crate) struct Fixture {
-    _cluster: MockCluster<'static, DefaultProducerContext>,
+    cluster: MockCluster<'static, DefaultProducerContext>,
     brokers: String,
     pub(crate) topic: String,
     pub(crate) group: &'static str,
@@ -120,7 +121,7 @@ impl Fixture {
         cluster.create_topic(&dead_letters::retry_topic(&topic, group), 1, 1).unwrap();
         let brokers = cluster.bootstrap_servers();
         let producer = ClientConfig::new().set("bootstrap.servers", &brokers).create().unwrap();
-        Self { _cluster: cluster, brokers, topic, group, producer, handled: Arc::default() }
+        Self { cluster, brokers, topic, group, producer, handled: Arc::default() }
     }
 
     /// Records of one key.
@@ -256,6 +257,21 @@ impl Fixture {
             Offset::Offset(offset) => offset,
             _ => -1,
         }
+    }
+
+    /// The only broker goes away, and with it the coordinator of the group.
+    pub(crate) fn lose_brokers(&self) {
+        self.cluster.broker_down(1).unwrap();
+    }
+
+    /// The next writes are refused, as if all were too large.
+    pub(crate) fn refuse_writes(&self) {
+        let refused = [RDKafkaRespErr::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE; 1000];
+        self.cluster.request_errors(RDKafkaApiKey::Produce, &refused);
+    }
+
+    pub(crate) fn accept_writes(&self) {
+        self.cluster.clear_request_errors(RDKafkaApiKey::Produce);
     }
 
     /// Everything on a topic with one partition.

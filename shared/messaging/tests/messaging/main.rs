@@ -12,7 +12,7 @@ mod replays;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fixture::{Fixture, dead_letters, payload, traceparent};
 use messaging::consumer::Answer;
@@ -113,6 +113,19 @@ async fn poison_goes_to_dead_letters_at_once_with_where_it_came_from_and_stops_n
     assert_eq!((bad.source_topic.as_str(), bad.source_partition, bad.source_offset), (&*fixture.topic, 0, 1));
     assert_eq!((bad.handler.as_str(), bad.key.as_slice(), bad.replays), (fixture.group, &b"key"[..], 0));
     assert_eq!(traceparent(bad), fixture::TRACEPARENT, "the headers of the record stay");
+}
+
+#[tokio::test]
+async fn a_stop_while_brokers_are_away_ends_before_a_supervisor_loses_its_patience() {
+    let fixture = Fixture::new("brokerless", 1).await;
+    fixture.produce(0, &["1", "2"]).await;
+    let running = fixture.consume(|_, _| Answer::Ok);
+    running.until_handled(2).await;
+    fixture.lose_brokers();
+    let stopped = Instant::now();
+    running.stop().await;
+    // Nothing has to drain, which may take 4 s of the supervisor's 10.
+    assert!(stopped.elapsed() < Duration::from_secs(5), "{:?}", stopped.elapsed());
 }
 
 #[tokio::test]

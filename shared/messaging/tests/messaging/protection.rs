@@ -165,6 +165,44 @@ impl Handler for Waiting {
 }
 
 #[tokio::test]
+async fn a_partition_that_was_given_up_while_it_was_full_is_read_again_when_it_comes_back() {
+    let fixture = Fixture::new("full", 1).await;
+    let events: Vec<String> = (0..50).map(|n| n.to_string()).collect();
+    fixture.produce_unrelated(0, &events).await;
+    let gate = Arc::new(Semaphore::new(0));
+    let mut settings = fixture.settings();
+    // Every record fills it, so fetching is paused whenever one is there.
+    settings.held_bytes = 1;
+    settings.drain = Duration::from_millis(10);
+    let running = fixture.run(settings, Gated { gate: gate.clone(), log: fixture.log() });
+    running.eventually("a record fills it", |status| status.held() > 0).await;
+    running.status.control().pause("moving house");
+    running.eventually("it has left", |status| status.held() == 0).await;
+    gate.add_permits(1000);
+    running.status.control().resume();
+    assert!(running.status.ready().is_err(), "it has to join again");
+    running.until(|handled| handled.iter().collect::<BTreeSet<_>>().len() == 50).await;
+    running.stop().await;
+    assert_eq!(fixture.committed(0), 50);
+}
+
+/// Takes a record only with a permit.
+struct Gated {
+    gate: Arc<Semaphore>,
+    log: Log,
+}
+
+impl Handler for Gated {
+    type Event = String;
+
+    async fn handle(&self, event: &String, _: &Delivery) -> Answer {
+        self.gate.acquire().await.unwrap().forget();
+        self.log.lock().unwrap().push(event.clone());
+        Answer::Ok
+    }
+}
+
+#[tokio::test]
 async fn a_handler_that_is_stuck_fails_liveness_until_it_moves_again() {
     let fixture = Fixture::new("stuck", 1).await;
     fixture.produce(0, &["1"]).await;

@@ -56,6 +56,21 @@ async fn a_reading_has_what_was_there_when_it_was_asked_for_and_keeps_the_order_
 }
 
 #[tokio::test]
+async fn a_reading_of_large_records_hands_over_few_at_a_time() {
+    let (_cluster, kafka) = cluster();
+    let producer = Producer::new(&kafka, "test", PATIENCE).unwrap();
+    let large = vec![OutgoingRecord::new(TOPIC, "key", vec![b'x'; 400_000]); 10];
+    producer.publish(large).await.into_iter().for_each(|outcome| outcome.unwrap());
+    let reader = TopicReader::connect(&kafka, TOPIC, PATIENCE).await.unwrap();
+    let (from, to): (Vec<i64>, Vec<i64>) = reader.watermarks().await.unwrap().into_iter().unzip();
+    let (mut batches, mut sizes) = (reader.read(&from, &to), Vec::new());
+    while let Some(batch) = batches.recv().await {
+        sizes.push(batch.unwrap().len());
+    }
+    assert_eq!(sizes, [3, 3, 3, 1], "a megabyte at most, and the record that is over it");
+}
+
+#[tokio::test]
 async fn a_reading_of_nothing_ends_at_once() {
     let (_cluster, kafka) = cluster();
     let reader = TopicReader::connect(&kafka, TOPIC, PATIENCE).await.unwrap();

@@ -25,7 +25,7 @@ fn rules(runs: usize, run_records: usize) -> Rules {
 
 fn record(partition: i32, offset: i64, key: &str) -> Record {
     let topic = "things".into();
-    Record { topic, partition, offset, key: key.into(), payload: vec![0; 10], headers: None }
+    Record { topic, partition, offset, key: Some(key.into()), payload: Some(vec![0; 10]), headers: None }
 }
 
 fn with_records(rules: Rules, keys: &[&str]) -> Scheduler {
@@ -80,6 +80,20 @@ fn a_batch_takes_what_is_there_and_a_record_that_failed_holds_its_key_only() {
     assert_eq!(frontier(&scheduler), Some(2));
     now += SECOND;
     assert_eq!(offsets(&start(&mut scheduler, now).unwrap()), [2, 3]);
+}
+
+#[test]
+fn a_record_that_failed_for_good_behind_one_that_follows_its_key_to_dead_letters_is_not_asked_again() {
+    let (mut scheduler, now) = (with_records(rules(1, 100), &["a", "a", "a"]), Instant::now());
+    let run = start(&mut scheduler, now).unwrap();
+    scheduler.settle(run, vec![Outcome::Behind, Outcome::Poison("no".into()), Outcome::Untouched], now);
+    for letter in [0, 1] {
+        let burial = start(&mut scheduler, now).unwrap();
+        assert_eq!((offsets(&burial), burial.pass.is_none()), (vec![letter], true));
+        scheduler.settle(burial, vec![Outcome::Buried], now);
+    }
+    let rest = start(&mut scheduler, now).unwrap();
+    assert_eq!((offsets(&rest), rest.pass.is_some()), (vec![2], true));
 }
 
 #[test]
@@ -216,6 +230,27 @@ fn records_that_cannot_be_read_do_not_count_as_too_many_dead_letters() {
 }
 
 #[test]
+fn a_dead_letter_that_is_not_taken_counts_as_unburied_until_it_is_taken_or_its_partition_is_given_up() {
+    let (mut scheduler, mut now) = (with_records(rules(1, 2), &["a", "b"]), Instant::now());
+    let run = start(&mut scheduler, now).unwrap();
+    let poison = all(&run, Outcome::Poison("bad".into()));
+    scheduler.settle(run, poison, now);
+    for _ in 0..3 {
+        let burial = start(&mut scheduler, now).unwrap();
+        let refused = all(&burial, Outcome::Unburied("too large".into()));
+        assert_eq!(scheduler.settle(burial, refused, now).unburied.as_deref(), Some("too large"));
+        assert_eq!(scheduler.unburied(), 2);
+        now += 5 * SECOND;
+    }
+    let burial = start(&mut scheduler, now).unwrap();
+    scheduler.settle(burial, vec![Outcome::Buried, Outcome::Unburied("too large".into())], now);
+    assert_eq!(scheduler.unburied(), 1);
+    let closed = scheduler.close(|_, _| true);
+    scheduler.forget(&closed);
+    assert_eq!(scheduler.unburied(), 0);
+}
+
+#[test]
 fn only_a_record_in_the_handler_can_be_stuck() {
     let (mut scheduler, now) = (with_records(rules(10, 1), &["a", "b"]), Instant::now());
     let first = start(&mut scheduler, now).unwrap();
@@ -301,8 +336,9 @@ impl Watch {
             let partition = job.record.partition;
             if finished && self.epochs[&partition] == job.epoch {
                 prop_assert!(self.open.get_mut(&partition).unwrap().remove(&job.record.offset));
-                let last = self.finished.insert((partition, job.record.key.clone()), job.record.offset);
-                let in_order = job.record.key.is_empty() || last.is_none_or(|last| last < job.record.offset);
+                let last = self.finished.insert((partition, job.record.key().to_vec()), job.record.offset);
+                let in_order =
+                    job.record.key().is_empty() || last.is_none_or(|last| last < job.record.offset);
                 prop_assert!(in_order, "{:?} after {last:?}", job.record);
             }
         }
@@ -380,6 +416,7 @@ proptest! {
         }
         prop_assert!(watch.open.values().all(BTreeSet::is_empty), "left over: {:?}", watch.open);
         prop_assert_eq!((scheduler.bytes, scheduler.handling, scheduler.runs.len()), (0, 0, 0));
+        prop_assert_eq!(scheduler.unburied(), 0);
         let held = scheduler.partitions.values().map(|p| p.held + p.bytes + p.running).sum::<usize>();
         prop_assert_eq!(held, 0);
     }

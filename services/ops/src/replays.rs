@@ -44,12 +44,14 @@ pub(crate) fn may_be_of(replay: Option<i64>, letter: Option<i64>) -> bool {
 mod tests {
     use messaging::OutgoingRecord;
     use messaging::headers::dead_letter::LETTER;
+    use messaging::reader::Has;
 
     use super::*;
 
     fn record(offset: i64, timestamp_ms: i64) -> ReadRecord {
         let (key, payload) = (Vec::new(), Vec::new());
-        ReadRecord { partition: 0, offset, timestamp_ms: Some(timestamp_ms), key, payload, headers: None }
+        let (timestamp_ms, has) = (Some(timestamp_ms), Has { key: true, payload: true });
+        ReadRecord { partition: 0, offset, timestamp_ms, key, payload, has, headers: None }
     }
 
     /// A replay of the letter at `0/offset`.

@@ -133,6 +133,16 @@ async fn pausing_a_group_that_does_not_run_says_so_and_holds_for_the_consumer_th
     let mut system = system().await;
     system.every_order_took_effect_once(SOON).await;
     system.service_mut("sms-consumer").terminate(SOON).await;
+    // A process that ends waits two seconds at most for Kafka to confirm that it has left.
+    eventually(
+        SOON,
+        "the group has no members",
+        async || match &system.group("sms-service").await["members"] {
+            members if *members == 0 => Ok(()),
+            members => Err(members.clone()),
+        },
+    )
+    .await;
     let said = system.ops(&["pause", "sms-service", "--why", "a test"]).await;
     assert!(said.contains("Members were not seen before either"), "{said}");
     system.service_mut("sms-consumer").restart_unready();

@@ -1,18 +1,15 @@
 //! Ladders on a real Postgres: what is written, and what the watcher notes.
 
 use std::collections::HashMap;
-use std::time::Duration;
 
 use chrono::Utc;
 use contracts::Envelope;
 use loadtest::ladders::consumer::Watcher;
 use loadtest::ladders::{Rung, TOPIC, climb, compare};
 use messaging::consumer::{Answer, Delivery, Handler};
-use testkit::{Servers, eventually};
+use testkit::{PATIENCE, Servers, eventually};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
-
-const PATIENCE: Duration = Duration::from_secs(30);
 
 fn rung(ladder: Uuid, sequence: i64) -> Envelope<Rung> {
     Envelope::new("RungClimbed", "/tests", ladder, sequence, Utc::now(), Rung {})
@@ -32,7 +29,7 @@ async fn every_ladder_ends_with_ten_rungs_at_least_and_its_outbox_ids_are_in_the
         .unwrap();
     let stop = CancellationToken::new();
     let some = async {
-        eventually(PATIENCE, "some rungs", async || {
+        eventually("some rungs", async || {
             let rungs: i64 =
                 sqlx::query_scalar("SELECT count(*) FROM outbox").fetch_one(&pool).await.unwrap();
             if rungs >= 100 { Ok(()) } else { Err(rungs.to_string()) }

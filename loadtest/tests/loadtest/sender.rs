@@ -10,7 +10,7 @@ use axum::Router;
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::post;
 use loadtest::load::{Fate, Orders, Pace, Sent, Shop, send};
-use testkit::eventually;
+use testkit::{PATIENCE, eventually};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -90,10 +90,9 @@ async fn shop(script: Script, timeout: Duration) -> (Shop, Door) {
     (Shop::new(&base, timeout).unwrap(), door)
 }
 
-const LONG: Duration = Duration::from_secs(30);
 /// For tests in which a request gets no answer.
 const SHORT: Duration = Duration::from_millis(300);
-const PACE: Pace = Pace { rate: 1000.0, in_flight: 4, patience: LONG };
+const PACE: Pace = Pace { rate: 1000.0, in_flight: 4, patience: PATIENCE };
 
 async fn send_some(count: usize, timeout: Duration, script: Script) -> (Vec<Sent>, Door) {
     let (shop, door) = shop(script, timeout).await;
@@ -126,10 +125,10 @@ async fn an_unknown_outcome_is_repeated_under_its_key_until_there_is_a_definite_
 
 #[tokio::test]
 async fn a_definite_answer_is_not_asked_for_again() {
-    let (sent, door) = send_some(8, LONG, |_| Reply::Accept).await;
+    let (sent, door) = send_some(8, PATIENCE, |_| Reply::Accept).await;
     assert!(sent.iter().all(|sent| stands(sent) && sent.attempts == 1), "{sent:?}");
     assert_eq!(door.requests(), [1; 8]);
-    let (sent, door) = send_some(3, LONG, |_| Reply::Status(422)).await;
+    let (sent, door) = send_some(3, PATIENCE, |_| Reply::Status(422)).await;
     assert!(
         sent.iter().all(|sent| matches!(&sent.fate, Fate::Refused(reason) if reason.contains("422"))),
         "{sent:?}"
@@ -139,7 +138,7 @@ async fn a_definite_answer_is_not_asked_for_again() {
 
 #[tokio::test]
 async fn an_order_that_never_gets_a_definite_answer_is_reported_as_such() {
-    let (shop, _) = shop(|_| Reply::Status(503), LONG).await;
+    let (shop, _) = shop(|_| Reply::Status(503), PATIENCE).await;
     let pace = Pace { patience: Duration::from_millis(200), ..PACE };
     let sent = send(&shop, pace, Orders::new(1).take(3), CancellationToken::new()).await;
     assert_eq!(sent.len(), 3);
@@ -151,10 +150,10 @@ async fn an_order_that_never_gets_a_definite_answer_is_reported_as_such() {
 
 #[tokio::test]
 async fn no_more_orders_are_under_way_than_allowed_and_those_that_wait_are_not_left_out() {
-    let (shop, door) = shop(|_| Reply::AtTheGate, LONG).await;
+    let (shop, door) = shop(|_| Reply::AtTheGate, PATIENCE).await;
     let sending = send(&shop, PACE, Orders::new(1).take(12), CancellationToken::new());
     let opening = async {
-        eventually(LONG, "four orders at the gate", async || {
+        eventually("four orders at the gate", async || {
             if door.requests().len() == PACE.in_flight {
                 Ok(())
             } else {
@@ -173,11 +172,11 @@ async fn no_more_orders_are_under_way_than_allowed_and_those_that_wait_are_not_l
 #[tokio::test]
 async fn a_stop_ends_new_orders_and_waits_for_those_under_way() {
     let (shop, door) =
-        shop(|request| if request == 1 { Reply::Status(503) } else { Reply::Accept }, LONG).await;
+        shop(|request| if request == 1 { Reply::Status(503) } else { Reply::Accept }, PATIENCE).await;
     let stop = CancellationToken::new();
     let sending = send(&shop, PACE, Orders::new(1), stop.clone());
     let stopping = async {
-        eventually(LONG, "an order is under way", async || {
+        eventually("an order is under way", async || {
             if door.requests().is_empty() { Err("none yet") } else { Ok(()) }
         })
         .await;

@@ -13,7 +13,7 @@ use persistence::intake;
 use serde::Serialize;
 
 use crate::group::{Group, GroupDatabases};
-use crate::offsets::next_offset;
+use crate::offsets::{behind, next_offsets};
 use crate::pause::{connect, in_time, members};
 use crate::time;
 
@@ -101,8 +101,7 @@ impl State {
 async fn lag(kafka: &KafkaSettings, topic: &str, group: &str) -> Result<i64, ReadError> {
     let reader = TopicReader::connect(kafka, topic, PATIENCE).await?;
     let (committed, watermarks) = (reader.committed(group).await?, reader.watermarks().await?);
-    let behind = committed.iter().zip(watermarks).map(|(next, ends)| ends.1 - next_offset(*next, ends));
-    Ok(behind.sum())
+    Ok(behind(&next_offsets(&committed, &watermarks), &watermarks))
 }
 
 async fn records(kafka: &KafkaSettings, topic: &str) -> Result<i64, ReadError> {

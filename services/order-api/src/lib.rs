@@ -45,7 +45,7 @@ struct Shop {
     idempotency_ttl: Duration,
 }
 
-/// Serves until `shutdown`. It answers from the first moment; it is ready once the database is up to date.
+/// Serves until `shutdown`. It answers from the first moment; it is ready once the database is up to date and the connections to it are open.
 pub async fn run(config: Config, listener: TcpListener, shutdown: CancellationToken) -> anyhow::Result<()> {
     let reads = pool::connect_lazy(&config.database_url, config.read_connections, "order-api read")?;
     let writes = pool::connect_lazy(&config.database_url, config.write_connections, "order-api write")?;
@@ -53,7 +53,7 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: CancellationTo
     let health = health(&reads, &cache);
     let (poke, poker) = Poke::new(&config.database_url, "order-api poke")?;
     let idempotency_ttl = config.idempotency_ttl;
-    let shop = Shop { reads, writes: writes.clone(), poke, cache, idempotency_ttl };
+    let shop = Shop { reads: reads.clone(), writes: writes.clone(), poke, cache, idempotency_ttl };
     let routes = http::harden(routes::routes(shop).merge(health.routes()), Limits::default());
 
     let mut supervisor = Supervisor::new(shutdown.clone());
@@ -69,8 +69,13 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: CancellationTo
         }
     });
     supervisor.spawn("migrations, then housekeeping", async move {
+        let prepare = async {
+            pool::migrate_when_available(&writes, &MIGRATIONS).await?;
+            tokio::join!(pool::fill(&reads), pool::fill(&writes));
+            anyhow::Ok(())
+        };
         tokio::select! {
-            migrated = pool::migrate_when_available(&writes, &MIGRATIONS) => migrated?,
+            prepared = prepare => prepared?,
             () = shutdown.cancelled() => return Ok(()),
         }
         health.set_ready(true);

@@ -141,7 +141,7 @@ mod tests {
         let nobody = KafkaSettings { brokers: "127.0.0.1:1".to_owned() };
         let unanswered = Unanswered::default();
         let asking = check(&nobody, "events", "g", DAY, &unanswered);
-        let said = testkit::eventually(PATIENCE * 6, "health says so", async || match unanswered.state() {
+        let said = testkit::eventually("health says so", async || match unanswered.state() {
             Ok(()) => Err("nothing"),
             Err(why) => {
                 assert!(why.starts_with("nothing is pruned, Kafka does not say"), "{why}");

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod aside;
 pub mod consumer;
 pub mod dead_letters;
 pub mod groups;

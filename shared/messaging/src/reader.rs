@@ -1,7 +1,8 @@
 //! Reading a topic from one place to another, as an observer: nothing is committed and no group is joined.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -9,6 +10,7 @@ use rdkafka::message::{BorrowedMessage, Message, OwnedHeaders};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use tokio::sync::mpsc;
 
+use crate::aside::Aside;
 use crate::settings::KafkaSettings;
 
 /// librdkafka wants a group's name before it assigns; nobody ever joins or commits under this one.
@@ -17,6 +19,8 @@ const OBSERVER: &str = "observer";
 const BATCH: usize = 1000;
 const BATCH_BYTES: usize = 1 << 20;
 const BATCHES: usize = 4;
+/// Between two questions about a group that moves.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// Why a topic cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -68,7 +72,7 @@ pub struct Has {
 /// An observer of one topic. Offsets are lists with one entry per partition, from partition 0.
 #[derive(Clone)]
 pub struct TopicReader {
-    consumer: Arc<BaseConsumer>,
+    consumer: Arc<Aside<BaseConsumer>>,
     settings: KafkaSettings,
     topic: String,
     partitions: usize,
@@ -82,7 +86,7 @@ impl TopicReader {
         topic: &str,
         timeout: Duration,
     ) -> Result<Self, ReadError> {
-        let consumer = Arc::new(consumer(settings, OBSERVER)?);
+        let consumer = Arc::new(Aside::new(consumer(settings, OBSERVER)?));
         let (asked, name) = (consumer.clone(), topic.to_owned());
         let partitions = blocking(move || {
             let metadata = asked.fetch_metadata(Some(&name), timeout)?;
@@ -128,8 +132,16 @@ impl TopicReader {
         let member = consumer(&self.settings, group)?;
         let reader = self.clone();
         let found = blocking(move || {
-            let partitions = reader.list(std::iter::repeat_n(0, reader.partitions))?;
-            member.committed_offsets(partitions, reader.timeout)
+            let deadline = Instant::now() + reader.timeout;
+            loop {
+                let partitions = reader.list(std::iter::repeat_n(0, reader.partitions))?;
+                match member.committed_offsets(partitions, deadline - Instant::now()) {
+                    Err(error) if is_moving(&error) && Instant::now() + PAUSE < deadline => {
+                        thread::sleep(PAUSE)
+                    }
+                    answer => return answer,
+                }
+            }
         });
         Ok(self.offsets(&found.await?))
     }
@@ -170,9 +182,15 @@ impl TopicReader {
         let consumer = consumer(&self.settings, OBSERVER)?;
         consumer.assign(&list)?;
         let (mut batch, mut bytes) = (Vec::with_capacity(BATCH), 0);
+        // Waited since the last record came. Whoever is handed the records may take longer.
+        let mut silence = Duration::ZERO;
         while open.contains(&true) {
-            let ended = match consumer.poll(self.timeout) {
+            let asked = Instant::now();
+            let answer = consumer.poll(self.timeout.saturating_sub(silence));
+            silence += asked.elapsed();
+            let ended = match answer {
                 Some(Ok(message)) => {
+                    silence = Duration::ZERO;
                     let record = record(&message);
                     let (partition, next) = (record.partition, record.offset + 1);
                     let end = to.get(partition).copied().unwrap_or_default();
@@ -184,8 +202,8 @@ impl TopicReader {
                 }
                 // What was there when `to` was taken may be gone by now: retention goes on.
                 Some(Err(KafkaError::PartitionEOF(partition))) => usize::try_from(partition).ok(),
-                // librdkafka reconnects by itself; if that takes too long, the poll below comes back empty.
-                Some(Err(KafkaError::MessageConsumption(RDKafkaErrorCode::BrokerTransportFailure))) => None,
+                // If that takes too long, a poll comes back empty.
+                Some(Err(error)) if mends_itself(&error) => None,
                 Some(Err(error)) => return Err(error.into()),
                 None => {
                     return Err(ReadError::Silence { topic: self.topic.clone(), timeout: self.timeout });
@@ -230,6 +248,7 @@ impl TopicReader {
     }
 }
 
+/// To be dropped where blocking is allowed: it leaves its group, of which it is no member.
 fn consumer(settings: &KafkaSettings, group: &str) -> Result<BaseConsumer, KafkaError> {
     ClientConfig::new()
         .set("bootstrap.servers", &settings.brokers)
@@ -242,6 +261,16 @@ fn consumer(settings: &KafkaSettings, group: &str) -> Result<BaseConsumer, Kafka
         .create()
 }
 
+/// News of connections that were lost: librdkafka opens them again by itself.
+fn mends_itself(error: &KafkaError) -> bool {
+    matches!(
+        error,
+        KafkaError::MessageConsumption(
+            RDKafkaErrorCode::BrokerTransportFailure | RDKafkaErrorCode::AllBrokersDown
+        )
+    )
+}
+
 fn record(message: &BorrowedMessage<'_>) -> ReadRecord {
     ReadRecord {
         partition: usize::try_from(message.partition()).unwrap_or_default(),
@@ -252,6 +281,15 @@ fn record(message: &BorrowedMessage<'_>) -> ReadRecord {
         has: Has { key: message.key().is_some(), payload: message.payload().is_some() },
         headers: message.headers().map(rdkafka::message::BorrowedHeaders::detach),
     }
+}
+
+/// The group is being handed from one broker to another, or to the same one after a restart: it is worth asking again. The Kafka protocol calls
+/// both retriable, as it does `CoordinatorLoadInProgress`, about which librdkafka asks again by itself.
+fn is_moving(error: &KafkaError) -> bool {
+    matches!(
+        error.rdkafka_error_code(),
+        Some(RDKafkaErrorCode::NotCoordinator | RDKafkaErrorCode::CoordinatorNotAvailable)
+    )
 }
 
 /// Kafka counts partitions in 32 bits.

@@ -9,6 +9,7 @@ use rdkafka::admin::{
 use rdkafka::client::DefaultClientContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
+use crate::aside::Aside;
 use crate::settings::KafkaSettings;
 
 /// A topic as it has to exist.
@@ -75,8 +76,7 @@ pub async fn ensure_topics(
     topics: &[TopicSpec],
     timeout: Duration,
 ) -> Result<Vec<String>, TopicsError> {
-    let admin: AdminClient<DefaultClientContext> =
-        ClientConfig::new().set("bootstrap.servers", &settings.brokers).create()?;
+    let admin = admin(settings)?;
     let retentions: Vec<String> = topics.iter().map(|topic| topic.retention_ms.to_string()).collect();
     let wanted: Vec<NewTopic<'_>> = topics
         .iter()
@@ -112,8 +112,7 @@ pub async fn topic_retention(
     topics: &[&str],
     timeout: Duration,
 ) -> Result<Vec<TopicRetention>, TopicsError> {
-    let admin: AdminClient<DefaultClientContext> =
-        ClientConfig::new().set("bootstrap.servers", &settings.brokers).create()?;
+    let admin = admin(settings)?;
     let asked: Vec<ResourceSpecifier<'_>> =
         topics.iter().map(|name| ResourceSpecifier::Topic(name)).collect();
     let options = AdminOptions::new().operation_timeout(Some(timeout)).request_timeout(Some(timeout));
@@ -136,6 +135,10 @@ pub async fn topic_retention(
             })
         })
         .collect()
+}
+
+fn admin(settings: &KafkaSettings) -> Result<Aside<AdminClient<DefaultClientContext>>, KafkaError> {
+    Ok(Aside::new(ClientConfig::new().set("bootstrap.servers", &settings.brokers).create()?))
 }
 
 fn milliseconds(topic: &str, config: &ConfigResource, setting: &'static str) -> Result<i64, TopicsError> {

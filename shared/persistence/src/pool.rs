@@ -3,6 +3,7 @@
 use std::str::FromStr;
 use std::time::Duration;
 
+use futures::future::try_join_all;
 use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{Connection, PgPool};
@@ -52,6 +53,15 @@ pub(crate) fn connect_lazy_with(
             })
         })
         .connect_lazy_with(options))
+}
+
+/// Waits until all connections of `pool` are open, for as long as a caller would for one at most. Who says that it is ready only then
+/// leaves no login to its first callers: one that finds no connection idle opens its own, and does not get one that becomes idle meanwhile.
+pub async fn fill(pool: &PgPool) {
+    let all = (0..pool.options().get_max_connections()).map(|_| pool.acquire());
+    if let Err(error) = try_join_all(all).await {
+        warn!(%error, "not all connections to the database could be opened");
+    }
 }
 
 /// One round trip, for health checks.

@@ -8,7 +8,7 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool};
 use uuid::Uuid;
 
-use crate::required;
+use crate::{PATIENCE, required};
 
 /// Roles are the server's, not a database's: one creator at a time, or Postgres answers "tuple concurrently updated".
 const ROLES_LOCK: i64 = 0x6f72_6465_7266_6c77;
@@ -77,7 +77,7 @@ impl TestDatabase {
 
     /// A small pool under the service's role, for looking into the database.
     pub async fn pool(&self) -> PgPool {
-        let pool = PgPoolOptions::new().max_connections(4).acquire_timeout(Duration::from_secs(10));
+        let pool = PgPoolOptions::new().max_connections(4).acquire_timeout(PATIENCE);
         required(pool.connect(&self.url).await.with_context(|| format!("cannot connect to {}", self.name)))
     }
 }
@@ -126,7 +126,7 @@ pub(crate) async fn create_roles(admin_url: &str) -> Result<()> {
 }
 
 async fn connect(url: &str) -> Result<PgConnection> {
-    tokio::time::timeout(Duration::from_secs(5), PgConnection::connect(url))
+    tokio::time::timeout(Duration::from_secs(30), PgConnection::connect(url))
         .await
         .context("Postgres does not answer")?
         .context("cannot connect to Postgres")

@@ -5,31 +5,42 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+/// How long a test waits for what it does not time: far longer than a slow machine needs, so that running out of it means that the
+/// thing does not happen. It costs a test that passes nothing.
+///
+/// A test that is about a time names that time, by [`within`].
+pub const PATIENCE: Duration = Duration::from_secs(180);
+
+/// [`within`] the time that is enough for anything: [`PATIENCE`].
+pub async fn eventually<T, E: Display>(what: &str, condition: impl AsyncFnMut() -> Result<T, E>) -> T {
+    within(PATIENCE, what, condition).await
+}
+
 /// Polls `condition` until it answers `Ok` and returns that value.
 ///
-/// After `deadline` it panics with `what` and the condition's last error, so a failing test says what was still
+/// After `bound` it panics with `what` and the condition's last error, so a failing test says what was still
 /// missing. The pauses grow from 10 to 200 ms: quick conditions cost nothing, slow ones do not load the machine.
-pub async fn eventually<T, E: Display>(
-    deadline: Duration,
+pub async fn within<T, E: Display>(
+    bound: Duration,
     what: &str,
     condition: impl AsyncFnMut() -> Result<T, E>,
 ) -> T {
-    match poll(deadline, what, condition).await {
+    match poll(bound, what, condition).await {
         Ok(value) => value,
         Err(missing) => panic!("{missing}"),
     }
 }
 
-/// As [`eventually`], for whoever can go on without.
+/// As [`within`], for whoever can go on without.
 pub(crate) async fn poll<T, E: Display>(
-    deadline: Duration,
+    bound: Duration,
     what: &str,
     mut condition: impl AsyncFnMut() -> Result<T, E>,
 ) -> Result<T, String> {
-    let end = Instant::now() + deadline;
+    let end = Instant::now() + bound;
     let mut pause = Duration::from_millis(10);
     let mut last = "the condition never answered".to_owned();
-    let missing = |last: &str| format!("not within {deadline:?}: {what}; last answer: {last}");
+    let missing = |last: &str| format!("not within {bound:?}: {what}; last answer: {last}");
     loop {
         match tokio::time::timeout_at(end, condition()).await {
             Ok(Ok(value)) => return Ok(value),
@@ -52,7 +63,7 @@ mod tests {
     #[tokio::test]
     async fn the_value_of_the_first_yes_is_returned() {
         let mut asked = 0;
-        let value = eventually(Duration::from_secs(5), "three questions", async || {
+        let value = eventually("three questions", async || {
             asked += 1;
             if asked < 3 { Err("not yet") } else { Ok(asked) }
         });
@@ -62,13 +73,13 @@ mod tests {
     #[tokio::test]
     #[should_panic(expected = "not within 50ms: a miracle; last answer: none today")]
     async fn a_condition_that_stays_false_fails_with_its_last_answer() {
-        eventually(Duration::from_millis(50), "a miracle", async || Err::<(), _>("none today")).await;
+        within(Duration::from_millis(50), "a miracle", async || Err::<(), _>("none today")).await;
     }
 
     #[tokio::test]
     #[should_panic(expected = "not within 50ms: an answer")]
     async fn a_condition_that_hangs_fails_at_the_deadline() {
-        eventually(Duration::from_millis(50), "an answer", async || {
+        within(Duration::from_millis(50), "an answer", async || {
             std::future::pending::<Result<(), String>>().await
         })
         .await;

@@ -8,6 +8,8 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 
+use crate::PATIENCE;
+
 fn config(brokers: &str) -> ClientConfig {
     let mut config = ClientConfig::new();
     config.set("bootstrap.servers", brokers);
@@ -25,16 +27,16 @@ pub(crate) async fn metadata(brokers: &str) -> Result<()> {
 pub(crate) async fn create_topic(brokers: &str, name: &str, partitions: i32) -> Result<()> {
     let admin: AdminClient<DefaultClientContext> = config(brokers).create()?;
     let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
-    let options = AdminOptions::new().operation_timeout(Some(Duration::from_secs(10)));
+    let options = AdminOptions::new().operation_timeout(Some(PATIENCE)).request_timeout(Some(PATIENCE));
     for answer in admin.create_topics([&topic], &options).await.context("Kafka takes no new topics")? {
         if let Err((name, code)) = answer {
             bail!("Kafka refused the topic {name}: {code}");
         }
     }
-    crate::eventually(Duration::from_secs(10), &format!("leaders for the topic {name}"), async || {
-        match leaders(brokers, Some(name)).await? {
+    crate::eventually(&format!("leaders for the topic {name}"), async || {
+        match leaders(brokers, Some(name)).await.map_err(|error| format!("{error:#}"))? {
             with_leader if with_leader == partitions => Ok(()),
-            with_leader => bail!("{with_leader} of {partitions} partitions have a leader"),
+            with_leader => Err(format!("{with_leader} of {partitions} partitions have a leader")),
         }
     })
     .await;
@@ -46,7 +48,7 @@ async fn leaders(brokers: &str, topic: Option<&str>) -> Result<i32> {
     let (brokers, topic) = (brokers.to_owned(), topic.map(str::to_owned));
     let blocking = tokio::task::spawn_blocking(move || {
         let metadata = consumer
-            .fetch_metadata(topic.as_deref(), Duration::from_secs(2))
+            .fetch_metadata(topic.as_deref(), Duration::from_secs(5))
             .with_context(|| format!("Kafka at {brokers} gives no metadata"))?;
         let partitions = metadata.topics().iter().flat_map(|topic| topic.partitions());
         anyhow::Ok(partitions.filter(|partition| partition.leader() >= 0).count() as i32)

@@ -87,8 +87,6 @@ pub(crate) fn quoted(value: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     const MARK: &str = "TESTKIT_LEFTOVER_MARK";
@@ -123,7 +121,7 @@ mod tests {
 
         let folder =
             fs::read_to_string(mark.with_extension("folder")).expect("the folder of the dead process");
-        crate::eventually(Duration::from_secs(10), "the guard removed the folder", async || {
+        crate::eventually("the guard removed the folder", async || {
             if Path::new(&folder).exists() { Err("still there") } else { Ok(()) }
         })
         .await;

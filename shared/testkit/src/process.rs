@@ -11,10 +11,8 @@ use anyhow::{Context, Result, bail};
 use uuid::Uuid;
 
 use crate::leftovers::{self, Leftover};
-use crate::{binaries, eventually, required};
+use crate::{PATIENCE, binaries, eventually, required, within};
 
-/// A debug binary that migrates its database on a busy machine.
-const READY_DEADLINE: Duration = Duration::from_secs(60);
 /// What is kept of the surrounding environment. The rest could change a service's settings behind the test's back.
 const INHERITED: [&str; 6] = ["PATH", "HOME", "TMPDIR", "LANG", "RUST_BACKTRACE", "LD_LIBRARY_PATH"];
 /// How much of a service's log a failed test shows.
@@ -81,7 +79,7 @@ impl Process {
     pub async fn ready(&self) {
         let url = self.url("/health/ready");
         let what = format!("{} is ready", self.binary);
-        eventually(READY_DEADLINE, &what, async || {
+        eventually(&what, async || {
             if !self.is_running() {
                 panic!("{} ended instead of becoming ready:\n{}", self.binary, self.log_tail());
             }
@@ -128,11 +126,16 @@ impl Process {
         }
     }
 
-    /// SIGTERM, and the exit status; panics when the process is still there after `deadline`.
-    pub async fn terminate(&mut self, deadline: Duration) -> ExitStatus {
+    /// SIGTERM, and the exit status.
+    pub async fn terminate(&mut self) -> ExitStatus {
+        self.terminate_within(PATIENCE).await
+    }
+
+    /// SIGTERM, and the exit status; panics when the process is still there after `bound`.
+    pub async fn terminate_within(&mut self, bound: Duration) -> ExitStatus {
         required(self.signal("TERM"));
         let what = format!("{} ends after SIGTERM", self.binary);
-        let status = eventually(deadline, &what, async || {
+        let status = within(bound, &what, async || {
             let (child, _) = self.child.as_mut().context("no process to stop")?;
             child.try_wait()?.context("it is still running")
         })

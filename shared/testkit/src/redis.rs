@@ -46,7 +46,7 @@ async fn command(url: &str, command: &str) -> Result<String> {
         }
         anyhow::Ok(answer)
     };
-    let answer = tokio::time::timeout(Duration::from_secs(2), answer)
+    let answer = tokio::time::timeout(Duration::from_secs(30), answer)
         .await
         .with_context(|| format!("Redis at {address} does not answer"))?
         .with_context(|| format!("Redis at {address} cannot be reached"))?;

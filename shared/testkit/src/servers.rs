@@ -1,7 +1,6 @@
 //! Postgres, Redis and Kafka for tests, from wherever they can be had.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use tokio::sync::OnceCell;
@@ -10,10 +9,7 @@ use uuid::Uuid;
 use crate::docker::Containers;
 use crate::eventually::poll;
 use crate::native::NativeServers;
-use crate::{TestDatabase, database, kafka, redis, required};
-
-/// A cold broker on a busy machine; a healthy one takes a few seconds.
-const START_DEADLINE: Duration = Duration::from_secs(60);
+use crate::{PATIENCE, TestDatabase, database, kafka, redis, required};
 
 /// A kind of server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -129,7 +125,7 @@ impl Servers {
     async fn serves(&self, kind: Kind) -> Result<()> {
         let address = self.address(kind);
         let what = format!("{} at {address} serves", kind.name());
-        let served = poll(START_DEADLINE, &what, async || {
+        let served = poll(PATIENCE, &what, async || {
             let answer = match kind {
                 Kind::Postgres => database::select_1(address).await,
                 Kind::Redis => redis::ping(address).await,

@@ -2,8 +2,6 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::time::Duration;
-
 use analytics_consumer::{Analytics, Config};
 use chrono::Utc;
 use contracts::{Envelope, Money, ORDER_CREATED, OrderCreated, OrderLine};
@@ -97,13 +95,12 @@ async fn orders_revenue_and_top_products_are_answered_without_kafka_and_refusals
         let answer = reqwest::get(format!("{url}{path}")).await.unwrap();
         (answer.status().as_u16(), serde_json::from_str::<Value>(&answer.text().await.unwrap()).unwrap())
     };
-    let top = eventually(Duration::from_secs(20), "the top is answered", async || {
-        match get("/api/analytics/products/top?limit=2").await {
+    let top =
+        eventually("the top is answered", async || match get("/api/analytics/products/top?limit=2").await {
             (200, body) => Ok(body),
             other => Err(format!("{other:?}")),
-        }
-    })
-    .await;
+        })
+        .await;
     let expected = json!([
         {"product_id": 2, "quantity": 6, "revenue": 6.0},
         {"product_id": 1, "quantity": 2, "revenue": 59.98},

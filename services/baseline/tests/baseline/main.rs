@@ -35,11 +35,9 @@ impl Shop {
         let shutdown = CancellationToken::new();
         let service = tokio::spawn(baseline::run(config, listener, shutdown.clone()));
         let shop = Self { url, pool: database.pool().await, shutdown, service, _database: database };
-        eventually(Duration::from_secs(30), "the baseline is ready", async || {
-            match reqwest::get(shop.path("/health/ready")).await {
-                Ok(answer) if answer.status() == StatusCode::OK => Ok(()),
-                other => Err(format!("{other:?}")),
-            }
+        eventually("the baseline is ready", async || match reqwest::get(shop.path("/health/ready")).await {
+            Ok(answer) if answer.status() == StatusCode::OK => Ok(()),
+            other => Err(format!("{other:?}")),
         })
         .await;
         shop

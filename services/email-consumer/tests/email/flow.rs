@@ -1,7 +1,5 @@
 //! The whole service: events on Kafka, mails at the provider, rows in the database.
 
-use std::time::Duration;
-
 use clap::Parser;
 use contracts::{Envelope, OrderCreated};
 use email_consumer::Config;
@@ -10,7 +8,7 @@ use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use serde_json::json;
 use sqlx::PgPool;
-use testkit::{Servers, TestDatabase, eventually};
+use testkit::{PATIENCE, Servers, TestDatabase, eventually};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -18,8 +16,6 @@ use uuid::Uuid;
 
 use crate::orders::order;
 use crate::provider::Provider;
-
-const DEADLINE: Duration = Duration::from_secs(60);
 
 /// The service on a topic, a group and a database of its own.
 struct Service {
@@ -56,13 +52,13 @@ impl Service {
         let dead_letters = format!("{topic}.{group}.dlq");
         let beside = [dead_letters.clone(), format!("{topic}.{group}.retry")];
         let beside = beside.map(|name| TopicSpec { name, partitions: 1, retention_ms: 3_600_000 });
-        ensure_topics(&kafka, &beside, Duration::from_secs(10)).await.unwrap();
+        ensure_topics(&kafka, &beside, PATIENCE).await.unwrap();
 
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let health = format!("http://{}/health", listener.local_addr().unwrap());
         let shutdown = CancellationToken::new();
         let running = tokio::spawn(email_consumer::run(config, listener, shutdown.clone()));
-        let producer = Producer::new(&kafka, "test", Duration::from_secs(10)).unwrap();
+        let producer = Producer::new(&kafka, "test", PATIENCE).unwrap();
         let pool = database.pool().await;
         Self { topic, kafka, pool, producer, health, shutdown, running, dead_letters, _database: database }
     }
@@ -81,7 +77,7 @@ impl Service {
     }
 
     async fn until_noted(&self, expected: i64) {
-        eventually(DEADLINE, "the confirmations are noted", async || match self.noted().await {
+        eventually("the confirmations are noted", async || match self.noted().await {
             Ok(noted) if noted == expected => Ok(()),
             other => Err(format!("{other:?}, expected {expected}")),
         })
@@ -92,7 +88,7 @@ impl Service {
         let (brokers, topic) = (self.kafka.brokers.clone(), self.dead_letters.clone());
         let watermarks = tokio::task::spawn_blocking(move || {
             let consumer: BaseConsumer = ClientConfig::new().set("bootstrap.servers", brokers).create()?;
-            consumer.fetch_watermarks(&topic, 0, Duration::from_secs(10))
+            consumer.fetch_watermarks(&topic, 0, PATIENCE)
         });
         let (low, high) = watermarks.await.unwrap().unwrap();
         high - low
@@ -129,11 +125,9 @@ async fn two_hundred_mails_at_a_time_are_on_their_way_to_a_slow_provider() {
     let service = Service::start_with(&provider, &["--smtp-timeout", "120s"]).await;
     let events: Vec<_> = (0..300).map(|_| order()).collect();
     futures::future::join_all(events.iter().map(|event| service.publish(event))).await;
-    eventually(DEADLINE, "the provider works on many at a time", async || {
-        match provider.in_progress().await {
-            many if many >= 200 => Ok(()),
-            few => Err(format!("{few}")),
-        }
+    eventually("the provider works on many at a time", async || match provider.in_progress().await {
+        many if many >= 200 => Ok(()),
+        few => Err(format!("{few}")),
     })
     .await;
     // They are given up at the drain's deadline, and would come again.
@@ -150,7 +144,7 @@ async fn a_provider_that_refuses_everything_for_a_while_costs_no_order_its_confi
         service.publish(order).await;
     }
     // Far more refusals than the attempts that one message has.
-    eventually(DEADLINE, "many refusals", async || match provider.refused().await {
+    eventually("many refusals", async || match provider.refused().await {
         refused if refused >= 30 => Ok(()),
         refused => Err(format!("{refused} refusals")),
     })
@@ -186,7 +180,7 @@ async fn a_consumer_whose_provider_is_away_stays_ready_and_says_that_it_is_degra
     service.until_noted(1).await;
     drop(provider);
     service.publish(&order()).await;
-    eventually(DEADLINE, "health shows the provider", async || {
+    eventually("health shows the provider", async || {
         let response = reqwest::get(&service.health).await.map_err(|error| error.to_string())?;
         let status = response.status();
         let health: serde_json::Value = response.json().await.map_err(|error| error.to_string())?;

@@ -1,14 +1,13 @@
 //! One event, on a real database.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use contracts::{Envelope, OrderCreated};
 use email_consumer::{Confirmations, Mailer, SmtpServer, message_id};
 use messaging::consumer::{Answer, Delivery, Handler};
 use serde_json::json;
 use sqlx::PgPool;
-use testkit::{Servers, TestDatabase};
+use testkit::{PATIENCE, Servers, TestDatabase};
 use uuid::Uuid;
 
 use crate::orders::{order, order_for};
@@ -22,7 +21,7 @@ async fn database() -> (TestDatabase, PgPool) {
 }
 
 fn handler(pool: &PgPool, server: SmtpServer) -> Confirmations {
-    let mailer = Arc::new(Mailer::new(server, Duration::from_secs(10)));
+    let mailer = Arc::new(Mailer::new(server, PATIENCE));
     Confirmations::new(pool.clone(), mailer, "orders@orderflow.example".parse().unwrap())
 }
 

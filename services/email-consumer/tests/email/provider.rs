@@ -1,13 +1,13 @@
 //! The stand-in for the e-mail company, in this process.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::time::Duration;
 
 use email_consumer::{Mailer, SmtpServer};
 use provider_sim::smtp::Limits;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use testkit::PATIENCE;
 use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use uuid::Uuid;
@@ -75,7 +75,7 @@ impl Provider {
     }
 
     pub(crate) fn mailer(&self) -> Mailer {
-        Mailer::new(self.server(), Duration::from_secs(10))
+        Mailer::new(self.server(), PATIENCE)
     }
 }
 

@@ -4,8 +4,6 @@
 
 mod rewound;
 
-use std::time::Duration;
-
 use contracts::{Envelope, Money, ORDER_CREATED, OrderCreated, OrderLine};
 use inventory_consumer::{Config, Inventory};
 use messaging::consumer::{Answer, BatchHandler, Delivered, Delivery};
@@ -195,11 +193,9 @@ async fn queries_are_answered_without_kafka_and_refusals_name_what_is_wrong() {
         let answer = reqwest::get(format!("{url}{path}")).await.unwrap();
         (answer.status().as_u16(), serde_json::from_str::<Value>(&answer.text().await.unwrap()).unwrap())
     };
-    let stock = eventually(Duration::from_secs(20), "the stock is answered", async || {
-        match get("/api/stock/5").await {
-            (200, body) => Ok(body),
-            other => Err(format!("{other:?}")),
-        }
+    let stock = eventually("the stock is answered", async || match get("/api/stock/5").await {
+        (200, body) => Ok(body),
+        other => Err(format!("{other:?}")),
     })
     .await;
     assert_eq!(

@@ -12,15 +12,13 @@ use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
 use sqlx::PgPool;
-use testkit::{Servers, TestDatabase, eventually};
+use testkit::{PATIENCE, Servers, TestDatabase, eventually};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::{assert_balanced, books, order};
 
-const DEADLINE: Duration = Duration::from_secs(60);
-const PATIENCE: Duration = Duration::from_secs(10);
 const HOUR: Duration = Duration::from_secs(3600);
 
 struct Group {
@@ -64,7 +62,7 @@ impl Group {
         let shutdown = CancellationToken::new();
         let service = tokio::spawn(inventory_consumer::run(config, listener, shutdown.clone()));
         let reader = TopicReader::connect(&self.kafka, self.topic, PATIENCE).await.unwrap();
-        eventually(DEADLINE, "the group has read the topic", async || {
+        eventually("the group has read the topic", async || {
             // Refused while the group finds its coordinator.
             let committed = reader.committed(self.name).await.map_err(|error| error.to_string())?;
             let ends = reader.watermarks().await.unwrap().into_iter().map(|(_, end)| end);
@@ -100,7 +98,7 @@ impl Group {
 /// Forgets what is older than an hour.
 async fn prune(pool: &PgPool) -> u64 {
     let raised = inbox::raise_horizon(pool, HOUR, Duration::ZERO).await.unwrap().unwrap();
-    let horizon = eventually(DEADLINE, "everybody knows the horizon", async || {
+    let horizon = eventually("everybody knows the horizon", async || {
         raised.known(pool).await.unwrap().ok_or("somebody does not")
     })
     .await;

@@ -17,7 +17,7 @@ use uuid::Uuid;
 use super::accepted::look_up;
 use super::compare::{Event, Orders, Published, Seen, minute_of};
 use super::letters::Letters;
-use crate::offsets::next_offset;
+use crate::offsets::{behind, next_offsets};
 use crate::time::CLOCKS;
 
 /// How long Kafka may take for an answer.
@@ -216,16 +216,13 @@ impl Rest {
     }
 }
 
-/// The offset that a group reads next, by partition, and how many records it has still to read up to the ends.
-async fn progress(
-    reader: &TopicReader,
-    group: &str,
-    watermarks: &[(i64, i64)],
-) -> anyhow::Result<(Vec<i64>, i64)> {
+/// The offset that a group reads next, by partition, and how many records it has still to read up to `ends`.
+async fn progress(reader: &TopicReader, group: &str, ends: &[(i64, i64)]) -> anyhow::Result<(Vec<i64>, i64)> {
     let committed = reader.committed(group).await?;
-    let next: Vec<i64> =
-        committed.iter().zip(watermarks).map(|(next, ends)| next_offset(*next, *ends)).collect();
-    let behind = next.iter().zip(watermarks).map(|(next, (_, high))| (high - next).max(0)).sum();
+    // After the offsets, and not `ends`, which the group may have passed: an offset beyond the end of a partition is one that Kafka has lost.
+    let watermarks = reader.watermarks().await?;
+    let next = next_offsets(&committed, &watermarks);
+    let behind = behind(&next, ends);
     Ok((next, behind))
 }
 

@@ -4,7 +4,6 @@
 
 use std::io::Write;
 use std::process::Command;
-use std::time::Duration;
 
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, NewTopic, ResourceSpecifier, TopicReplication};
@@ -13,7 +12,6 @@ use sqlx::PgPool;
 use testkit::{Process, Servers, TestDatabase, eventually};
 use uuid::Uuid;
 
-const PATIENCE: Duration = Duration::from_secs(60);
 /// Bytes that the topic takes in one batch of records.
 const LIMIT: usize = 4000;
 
@@ -64,7 +62,7 @@ impl Fixture {
         }
         transaction.commit().await.unwrap();
         let key_text = key.to_string();
-        eventually(PATIENCE, "the key is blocked", async || {
+        eventually("the key is blocked", async || {
             let list = self.ops(&["blocked"]).await.unwrap();
             if list.contains(&key_text) { Ok(()) } else { Err(list) }
         })
@@ -86,7 +84,7 @@ impl Fixture {
     }
 
     async fn until_empty(&self) {
-        eventually(PATIENCE, "all events are published", async || {
+        eventually("all events are published", async || {
             match sqlx::query_scalar("SELECT count(*) FROM outbox").fetch_one(&self.pool).await.unwrap() {
                 0i64 => Ok(()),
                 waiting => Err(format!("{waiting} wait")),
@@ -165,7 +163,7 @@ async fn retry_blocks_the_key_again_while_the_limit_stands_and_publishes_once_it
     let key = fixture.blocked_key().await;
     let before = blocked_at(&fixture, key).await;
     fixture.ops(&["retry", &key.to_string()]).await.unwrap();
-    eventually(PATIENCE, "it was tried and blocked again", async || match blocked_at(&fixture, key).await {
+    eventually("it was tried and blocked again", async || match blocked_at(&fixture, key).await {
         Some(at) if Some(at) > before => Ok(()),
         other => Err(format!("{other:?}")),
     })
@@ -174,7 +172,7 @@ async fn retry_blocks_the_key_again_while_the_limit_stands_and_publishes_once_it
     let raised =
         AlterConfig::new(ResourceSpecifier::Topic(&fixture.topic)).set("max.message.bytes", "1000000");
     fixture.admin.alter_configs([&raised], &AdminOptions::new()).await.unwrap();
-    eventually(PATIENCE, "the raised limit is in force", async || {
+    eventually("the raised limit is in force", async || {
         fixture.ops(&["retry", &key.to_string()]).await.ok();
         match fixture.waiting(key).await {
             0 => Ok(()),

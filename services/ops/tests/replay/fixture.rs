@@ -1,7 +1,6 @@
 //! Topics of one test, and the command.
 
 use std::process::{Command, Output};
-use std::time::Duration;
 
 use contracts::topics::{ANALYTICS_GROUP, EMAIL_GROUP, INVENTORY_GROUP, SMS_GROUP};
 use messaging::dead_letters::{retry_topic, topic};
@@ -9,10 +8,9 @@ use messaging::headers::dead_letter;
 use messaging::reader::{ReadRecord, TopicReader};
 use messaging::{KafkaSettings, OutgoingRecord, Producer, TopicSpec, ensure_topics};
 use serde_json::Value;
-use testkit::{Servers, eventually};
+use testkit::{PATIENCE, Servers, eventually};
 use uuid::Uuid;
 
-const TIMEOUT: Duration = Duration::from_secs(20);
 const PARTITIONS: i32 = 3;
 pub(crate) const GROUP: &str = EMAIL_GROUP;
 const GROUPS: [&str; 4] = [EMAIL_GROUP, SMS_GROUP, INVENTORY_GROUP, ANALYTICS_GROUP];
@@ -68,10 +66,10 @@ impl Fixture {
         let names = names.chain([source.clone()]);
         let specs: Vec<TopicSpec> =
             names.map(|name| TopicSpec { name, partitions: PARTITIONS, retention_ms: 3_600_000 }).collect();
-        ensure_topics(&kafka, &specs, TIMEOUT).await.unwrap();
+        ensure_topics(&kafka, &specs, PATIENCE).await.unwrap();
         for topic in &specs {
-            eventually(TIMEOUT, "leaders for the new topics", async || {
-                TopicReader::connect(&kafka, &topic.name, TIMEOUT).await?.watermarks().await
+            eventually("leaders for the new topics", async || {
+                TopicReader::connect(&kafka, &topic.name, PATIENCE).await?.watermarks().await
             })
             .await;
         }
@@ -94,7 +92,7 @@ impl Fixture {
 
     /// Puts records on their topics, in the order given.
     pub(crate) async fn write(&self, records: Vec<OutgoingRecord>) {
-        let producer = Producer::new(&self.kafka, "replay-test", TIMEOUT).unwrap();
+        let producer = Producer::new(&self.kafka, "replay-test", PATIENCE).unwrap();
         for record in records {
             producer.publish_one(record).await.unwrap();
         }
@@ -141,7 +139,7 @@ impl Fixture {
     }
 
     async fn read(&self, topic: &str) -> Vec<ReadRecord> {
-        let reader = TopicReader::connect(&self.kafka, topic, TIMEOUT).await.unwrap();
+        let reader = TopicReader::connect(&self.kafka, topic, PATIENCE).await.unwrap();
         let (from, to): (Vec<i64>, Vec<i64>) = reader.watermarks().await.unwrap().into_iter().unzip();
         let mut batches = reader.read(&from, &to);
         let mut records = Vec::new();

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
 use messaging::dead_letters::{replayed, retry_topic};
 use messaging::partition_of;
@@ -13,14 +12,13 @@ use testkit::eventually;
 
 use crate::fixture::{Fixture, GROUP, Said};
 
-const PATIENCE: Duration = Duration::from_secs(30);
 const LETTERS: i64 = 60;
 
 /// A slow run, as soon as `enough` letters are back.
 async fn run_until(fixture: &Fixture, enough: usize) -> Child {
     let mut command = fixture.command("run", &["--rate", "20"]);
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    eventually(PATIENCE, "the run is on its way", async || match fixture.retried().await.len() {
+    eventually("the run is on its way", async || match fixture.retried().await.len() {
         back if back >= enough => Ok(()),
         back => Err(format!("{back} letters")),
     })

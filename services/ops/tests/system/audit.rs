@@ -8,7 +8,7 @@ use messaging::KafkaSettings;
 use ops::audit::{AuditDatabases, AuditSettings, Provider, Report, audit};
 use serde_json::Value;
 use sqlx::{Connection, PgConnection};
-use testkit::TestDatabase;
+use testkit::{PATIENCE, TestDatabase};
 use uuid::Uuid;
 
 use crate::system::{PROVIDERS, System};
@@ -16,8 +16,8 @@ use crate::system::{PROVIDERS, System};
 impl System {
     /// Waits until the consumers are through with everything, then demands that the books balance exactly: an effect
     /// that is missing is a lost order, one too many is a doubled one.
-    pub(crate) async fn every_order_took_effect_once(&self, deadline: Duration) {
-        let report = self.audit(deadline).await;
+    pub(crate) async fn every_order_took_effect_once(&self) {
+        let report = self.audit(PATIENCE).await;
         assert!(report.clean, "{report}");
         assert!(report.stages.iter().all(|stage| stage.waiting == 0), "{report}");
     }

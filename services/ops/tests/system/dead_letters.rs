@@ -1,7 +1,5 @@
 //! Records on the topic that nobody of ours wrote.
 
-use std::time::Duration;
-
 use contracts::topics::ORDER_EVENTS;
 use messaging::headers::dead_letter::{REASON, SOURCE_TOPIC};
 use rdkafka::message::{Message, OwnedMessage};
@@ -10,8 +8,6 @@ use uuid::Uuid;
 
 use crate::system::system;
 use crate::topics::{self, GROUPS};
-
-const SOON: Duration = Duration::from_secs(30);
 
 #[tokio::test]
 async fn a_record_that_is_no_event_of_ours_ends_in_every_groups_dead_letters_and_later_orders_take_effect() {
@@ -28,7 +24,7 @@ async fn a_record_that_is_no_event_of_ours_ends_in_every_groups_dead_letters_and
 
     for group in GROUPS {
         let expected = before[group] + records.len() as i64;
-        eventually(SOON, &format!("the dead letters of {group}"), async || {
+        eventually(&format!("the dead letters of {group}"), async || {
             let found = topics::dead_letter_counts(brokers).await[group];
             if found == expected { Ok(()) } else { Err(format!("{found} instead of {expected}")) }
         })
@@ -42,6 +38,6 @@ async fn a_record_that_is_no_event_of_ours_ends_in_every_groups_dead_letters_and
             assert_eq!(topics::header(letter, SOURCE_TOPIC).as_deref(), Some(ORDER_EVENTS));
         }
     }
-    system.every_order_took_effect_once(SOON).await;
+    system.every_order_took_effect_once().await;
     system.were_accepted_and_applied(&orders).await;
 }

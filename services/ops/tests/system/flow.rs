@@ -1,10 +1,9 @@
 //! The order flow when nothing goes wrong.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
 
 use serde_json::{Value, json};
-use testkit::eventually;
+use testkit::{PATIENCE, eventually};
 use uuid::Uuid;
 
 use crate::audit::distinct;
@@ -12,7 +11,6 @@ use crate::shop::Answer;
 use crate::system::{PROVIDERS, Running, system};
 use crate::topics;
 
-const SOON: Duration = Duration::from_secs(15);
 /// Orders between two looks at whether the load is still wanted.
 const AT_ONCE: usize = 100;
 
@@ -45,7 +43,7 @@ async fn an_order_by_http_ends_as_one_email_one_text_stock_taken_and_a_count_und
     assert_eq!(order.status, 200);
     assert_eq!(order.body["data"]["trace_id"], trace_id, "{}", order.body);
 
-    let deliveries = eventually(SOON, "one e-mail and one text message", async || {
+    let deliveries = eventually("one e-mail and one text message", async || {
         let deliveries = system.get(PROVIDERS, &format!("/api/deliveries/{order_id}")).await;
         let counts = (distinct(&deliveries, "email"), distinct(&deliveries, "sms"));
         if counts == (1, 1) { Ok(deliveries) } else { Err(format!("{deliveries}")) }
@@ -53,7 +51,7 @@ async fn an_order_by_http_ends_as_one_email_one_text_stock_taken_and_a_count_und
     .await;
     assert_eq!(deliveries["order_id"], order_id.to_string());
 
-    eventually(SOON, "three pieces taken off the stock", async || {
+    eventually("three pieces taken off the stock", async || {
         let stock = stock_of(&system, 7).await;
         if stock == stock_before - 3 { Ok(()) } else { Err(format!("{stock}, before {stock_before}")) }
     })
@@ -65,7 +63,7 @@ async fn an_order_by_http_ends_as_one_email_one_text_stock_taken_and_a_count_und
         "{reservations}"
     );
 
-    eventually(SOON, "the order in analytics", async || {
+    eventually("the order in analytics", async || {
         let counted = counted_orders(&system).await;
         let expected = (counted_before.0 + 1, counted_before.1 + total);
         let same = counted.0 == expected.0 && (counted.1 - expected.1).abs() < 0.005;
@@ -76,7 +74,7 @@ async fn an_order_by_http_ends_as_one_email_one_text_stock_taken_and_a_count_und
     let products = top["data"].as_array().expect("a list of products");
     assert!(products.iter().any(|product: &Value| product["product_id"] == 7), "{top}");
 
-    system.every_order_took_effect_once(SOON).await;
+    system.every_order_took_effect_once().await;
     // These two log each confirmation; the others add up in silence.
     for consumer in ["email-consumer", "sms-consumer"] {
         let log = system.service(consumer).log();
@@ -89,13 +87,13 @@ async fn events_that_are_published_a_second_time_change_nothing() {
     let system = system().await;
     let brokers = system.kafka_brokers();
     let orders = system.shop.accepted_orders(40).await;
-    system.every_order_took_effect_once(SOON).await;
+    system.every_order_took_effect_once().await;
 
     let records = topics::records_of(brokers, &orders).await;
     assert_eq!(records.len(), orders.len());
     topics::send_again(brokers, &records).await;
     // Waits until the groups are through with the repeats as well.
-    system.every_order_took_effect_once(SOON).await;
+    system.every_order_took_effect_once().await;
     for order in orders {
         let deliveries = system.get(PROVIDERS, &format!("/api/deliveries/{order}")).await;
         assert_eq!((distinct(&deliveries, "email"), distinct(&deliveries, "sms")), (1, 1));
@@ -117,14 +115,15 @@ async fn an_audit_of_a_healthy_system_under_load_finds_nothing_missing_doubled_o
     };
     let audits = async {
         while !loaded.load(Ordering::Relaxed) {
-            let report = system.audit(SOON).await;
+            let report = system.audit(PATIENCE).await;
             assert!(report.clean && report.stages.iter().all(|stage| stage.waiting == 0), "{report}");
+            assert!(!report.notes.iter().any(|note| note.contains("when the wait was over")), "{report}");
             audited.fetch_add(1, Ordering::Relaxed);
         }
     };
     let (answers, ()) = tokio::join!(load, audits);
     let orders: Vec<Uuid> = answers.iter().map(Answer::order_id).collect();
-    let report = system.audit(SOON).await;
+    let report = system.audit(PATIENCE).await;
     assert!(report.clean && report.accepted.orders >= orders.len() as u64, "{report}");
     system.were_accepted_and_applied(&orders).await;
 }

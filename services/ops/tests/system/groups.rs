@@ -1,20 +1,15 @@
 //! What an operator does with a consumer group: pause it, have it read again, and let it go on.
 
-use std::time::Duration;
-
 use contracts::topics::{EMAIL_GROUP, ORDER_EVENTS};
 use messaging::KafkaSettings;
 use messaging::reader::TopicReader;
 use serde_json::Value;
-use testkit::eventually;
+use testkit::{PATIENCE, eventually};
 use uuid::Uuid;
 
 use crate::audit::number;
 use crate::system::{PROVIDERS, System, system};
 use crate::topics::{self, GROUPS};
-
-/// A group that forms, or works off what has waited.
-const SOON: Duration = Duration::from_secs(60);
 
 impl System {
     async fn pause(&self, group: &str) {
@@ -36,7 +31,7 @@ impl System {
 
     async fn committed(&self, group: &str) -> Vec<Option<i64>> {
         let kafka = KafkaSettings { brokers: self.kafka_brokers().to_owned() };
-        let reader = TopicReader::connect(&kafka, ORDER_EVENTS, SOON).await.expect("the topic is there");
+        let reader = TopicReader::connect(&kafka, ORDER_EVENTS, PATIENCE).await.expect("the topic is there");
         reader.committed(group).await.expect("Kafka answers")
     }
 
@@ -64,7 +59,7 @@ impl System {
 
     /// Every group reads the whole topic again, after `change` has set them back, and does nothing.
     async fn read_all_again(&self, orders: &[Uuid], change: impl AsyncFnOnce(&System)) {
-        self.every_order_took_effect_once(SOON).await;
+        self.every_order_took_effect_once().await;
         let (before, letters) =
             (self.effects().await, topics::dead_letter_counts(self.kafka_brokers()).await);
         for group in GROUPS {
@@ -76,7 +71,7 @@ impl System {
             self.resume(group).await;
         }
         // Its first step waits until all groups are through.
-        self.every_order_took_effect_once(SOON).await;
+        self.every_order_took_effect_once().await;
         assert_eq!(self.effects().await, before);
         // A record that is no event of ours goes to dead letters each time it is read.
         let foreign = topics::foreign_records(self.kafka_brokers()).await;
@@ -90,7 +85,7 @@ impl System {
 #[tokio::test]
 async fn a_paused_group_has_no_members_and_its_orders_wait_until_it_is_resumed_also_across_a_restart() {
     let mut system = system().await;
-    system.every_order_took_effect_once(SOON).await;
+    system.every_order_took_effect_once().await;
     system.pause(EMAIL_GROUP).await;
     let row = system.group(EMAIL_GROUP).await;
     assert_eq!(
@@ -101,14 +96,14 @@ async fn a_paused_group_has_no_members_and_its_orders_wait_until_it_is_resumed_a
 
     let orders = system.shop.accepted_orders(10).await;
     system.service_mut("email-consumer").restart_unready();
-    eventually(SOON, "the orders wait for e-mails only", async || {
+    eventually("the orders wait for e-mails only", async || {
         let [email, sms] = [system.group(EMAIL_GROUP).await, system.group("sms-service").await];
         let waits = (email["lag"].as_i64(), sms["lag"].as_i64());
         if waits == (Some(10), Some(0)) { Ok(()) } else { Err(format!("{waits:?}")) }
     })
     .await;
     // It has read the word before it could join.
-    eventually(SOON, "the new process says that it is paused", async || {
+    eventually("the new process says that it is paused", async || {
         let log = system.service("email-consumer").log();
         if log.matches("the group is paused").count() >= 2 { Ok(()) } else { Err("not yet") }
     })
@@ -122,7 +117,7 @@ async fn a_paused_group_has_no_members_and_its_orders_wait_until_it_is_resumed_a
 
     system.resume(EMAIL_GROUP).await;
     system.ready().await;
-    system.every_order_took_effect_once(SOON).await;
+    system.every_order_took_effect_once().await;
     system.were_accepted_and_applied(&orders).await;
     let said = system.ops(&["resume", EMAIL_GROUP]).await;
     assert_eq!(said, "email-service was not paused\n");
@@ -131,23 +126,19 @@ async fn a_paused_group_has_no_members_and_its_orders_wait_until_it_is_resumed_a
 #[tokio::test]
 async fn pausing_a_group_that_does_not_run_says_so_and_holds_for_the_consumer_that_starts() {
     let mut system = system().await;
-    system.every_order_took_effect_once(SOON).await;
-    system.service_mut("sms-consumer").terminate(SOON).await;
+    system.every_order_took_effect_once().await;
+    system.service_mut("sms-consumer").terminate().await;
     // A process that ends waits two seconds at most for Kafka to confirm that it has left.
-    eventually(
-        SOON,
-        "the group has no members",
-        async || match &system.group("sms-service").await["members"] {
-            members if *members == 0 => Ok(()),
-            members => Err(members.clone()),
-        },
-    )
+    eventually("the group has no members", async || match &system.group("sms-service").await["members"] {
+        members if *members == 0 => Ok(()),
+        members => Err(members.clone()),
+    })
     .await;
     let said = system.ops(&["pause", "sms-service", "--why", "a test"]).await;
     assert!(said.contains("Members were not seen before either"), "{said}");
     system.service_mut("sms-consumer").restart_unready();
     let orders = system.shop.accepted_orders(5).await;
-    eventually(SOON, "it says that it is paused", async || {
+    eventually("it says that it is paused", async || {
         let log = system.service("sms-consumer").log();
         if log.contains("the group is paused") { Ok(()) } else { Err("not yet") }
     })
@@ -155,7 +146,7 @@ async fn pausing_a_group_that_does_not_run_says_so_and_holds_for_the_consumer_th
     assert_eq!(system.group("sms-service").await["members"], 0);
     system.resume("sms-service").await;
     system.ready().await;
-    system.every_order_took_effect_once(SOON).await;
+    system.every_order_took_effect_once().await;
     system.were_accepted_and_applied(&orders).await;
 }
 
@@ -191,7 +182,7 @@ async fn groups_that_lost_their_offsets_double_nothing() {
 async fn a_rewind_refuses_a_running_group_and_moves_nothing_forward_and_a_dry_run_moves_nothing() {
     let system = system().await;
     let orders: Vec<Uuid> = system.shop.accepted_orders(30).await;
-    system.every_order_took_effect_once(SOON).await;
+    system.every_order_took_effect_once().await;
     let all = system.committed(EMAIL_GROUP).await;
     let refused = system.try_ops(&["rewind", EMAIL_GROUP, "--to", "earliest"]).await.unwrap_err();
     assert!(
@@ -222,7 +213,7 @@ async fn a_rewind_refuses_a_running_group_and_moves_nothing_forward_and_a_dry_ru
     assert_eq!(system.committed(EMAIL_GROUP).await, expected);
 
     system.resume(EMAIL_GROUP).await;
-    system.every_order_took_effect_once(SOON).await;
+    system.every_order_took_effect_once().await;
     system.were_accepted_and_applied(&orders).await;
 }
 
@@ -230,7 +221,7 @@ async fn a_rewind_refuses_a_running_group_and_moves_nothing_forward_and_a_dry_ru
 async fn a_rewind_behind_the_inboxs_horizon_warns_of_it() {
     let system = system().await;
     system.shop.accepted_orders(5).await;
-    system.every_order_took_effect_once(SOON).await;
+    system.every_order_took_effect_once().await;
     system.pause("analytics-service").await;
     let analytics = &system.databases.analytics;
     let rewind = ["rewind", "analytics-service", "--to", "earliest", "--dry-run"];

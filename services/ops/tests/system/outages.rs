@@ -1,7 +1,6 @@
 //! Servers and providers that go away for a while and come back.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
 
 use reqwest::StatusCode;
 use testkit::{Kind, eventually};
@@ -14,9 +13,6 @@ use crate::topics;
 
 /// The default of `RETRY_MAX_ATTEMPTS`.
 const ATTEMPTS: i64 = 5;
-
-/// Time-outs, backoffs and a group that has to form again.
-const RECOVERY: Duration = Duration::from_secs(60);
 
 #[tokio::test]
 async fn with_redis_stopped_products_are_read_and_orders_take_effect() {
@@ -33,11 +29,11 @@ async fn with_redis_stopped_products_are_read_and_orders_take_effect() {
     }
     assert_eq!(system.shop.get("/api/product/100000").await.status, 404);
     let orders = system.shop.accepted_orders(20).await;
-    system.every_order_took_effect_once(RECOVERY).await;
+    system.every_order_took_effect_once().await;
     system.were_accepted_and_applied(&orders).await;
 
     system.start_again(Kind::Redis).await;
-    eventually(RECOVERY, "the cache is used again", async || {
+    eventually("the cache is used again", async || {
         let product = system.shop.get("/api/product/3").await;
         if product.body["from_cache"] == true { Ok(()) } else { Err(product.body.to_string()) }
     })
@@ -57,7 +53,7 @@ async fn with_kafka_stopped_orders_are_accepted_and_take_effect_once_it_is_back(
     assert_eq!(read.status, 200, "{}", read.body);
 
     system.start_again(Kind::Kafka).await;
-    system.every_order_took_effect_once(RECOVERY).await;
+    system.every_order_took_effect_once().await;
     system.were_accepted_and_applied(&orders).await;
     system.ready().await;
     assert_eq!(topics::dead_letter_counts(system.kafka_brokers()).await, dead_letters);
@@ -70,7 +66,7 @@ async fn with_the_providers_gone_orders_are_accepted_and_all_are_delivered_later
     let (shop, progress) = (system.shop.clone(), AtomicUsize::new(0));
     let outage = async {
         // Killed in the middle of deliveries: its journal has to know the ones it had answered.
-        eventually(RECOVERY, "deliveries on their way", async || {
+        eventually("deliveries on their way", async || {
             if progress.load(Ordering::Relaxed) > 30 { Ok(()) } else { Err("too few orders yet") }
         })
         .await;
@@ -80,7 +76,7 @@ async fn with_the_providers_gone_orders_are_accepted_and_all_are_delivered_later
     let orders: Vec<Uuid> = answers.iter().map(Answer::order_id).collect();
 
     // The other effects do not wait for the providers.
-    eventually(RECOVERY, "stock taken while the providers are away", async || {
+    eventually("stock taken while the providers are away", async || {
         let (ordered, reserved) = (
             number(&system.databases.orders, "SELECT count(*) FROM order_items").await,
             number(&system.databases.inventory, "SELECT count(*) FROM reservations").await,
@@ -90,7 +86,7 @@ async fn with_the_providers_gone_orders_are_accepted_and_all_are_delivered_later
     .await;
 
     system.service_mut(PROVIDERS).restart().await;
-    system.every_order_took_effect_once(RECOVERY).await;
+    system.every_order_took_effect_once().await;
     system.were_accepted_and_applied(&orders).await;
     assert_eq!(topics::dead_letter_counts(system.kafka_brokers()).await, dead_letters);
 }
@@ -112,7 +108,7 @@ async fn with_the_providers_refusing_everything_no_order_runs_out_of_attempts() 
     // So many refusals mean that some message was refused more often than it has attempts. Few orders: once the consumers see
     // that the providers are away, they ask once for each wait.
     let enough = orders.len() as i64 * ATTEMPTS + 1;
-    eventually(RECOVERY, "more refusals than attempts", async || {
+    eventually("more refusals than attempts", async || {
         let after = refusals(&system).await;
         let grown = [after[0] - before[0], after[1] - before[1]];
         if grown.iter().all(|grown| *grown >= enough) { Ok(()) } else { Err(format!("{grown:?}")) }
@@ -121,7 +117,7 @@ async fn with_the_providers_refusing_everything_no_order_runs_out_of_attempts() 
     assert_eq!(topics::dead_letter_counts(system.kafka_brokers()).await, dead_letters);
 
     system.refuse_all_deliveries(false).await;
-    system.every_order_took_effect_once(RECOVERY).await;
+    system.every_order_took_effect_once().await;
     system.were_accepted_and_applied(&orders).await;
     assert_eq!(topics::dead_letter_counts(system.kafka_brokers()).await, dead_letters);
 }
@@ -147,7 +143,7 @@ async fn while_postgres_restarts_requests_get_a_503_problem_and_everything_recov
         // At least one caller has to meet the closed door, however fast the restart.
         let refused = shop.order(0).await;
         system.start_again(Kind::Postgres).await;
-        eventually(RECOVERY, "orders are accepted again", async || {
+        eventually("orders are accepted again", async || {
             let answer = shop.order(1).await;
             if answer.status.is_success() {
                 Ok(())
@@ -174,7 +170,7 @@ async fn while_postgres_restarts_requests_get_a_503_problem_and_everything_recov
     }
 
     system.ready().await;
-    system.every_order_took_effect_once(RECOVERY).await;
+    system.every_order_took_effect_once().await;
     system.were_accepted_and_applied(&before).await;
     assert_eq!(topics::dead_letter_counts(system.kafka_brokers()).await, dead_letters);
 }

@@ -1,10 +1,8 @@
 //! Dead letters that come back once their cause is mended.
 
-use std::time::Duration;
-
 use contracts::topics::EMAIL_GROUP;
 use serde_json::Value;
-use testkit::eventually;
+use testkit::{PATIENCE, eventually};
 use tokio::process::Command;
 use uuid::Uuid;
 
@@ -12,7 +10,6 @@ use crate::audit::{distinct, execute, number};
 use crate::system::{PROVIDERS, System, system};
 use crate::topics::{self, GROUPS};
 
-const SOON: Duration = Duration::from_secs(30);
 const ORDERS: usize = 5;
 /// Part of what the database says of a row that breaks the rule.
 const REASON: &str = "no_deliveries";
@@ -58,7 +55,7 @@ impl System {
 async fn deliveries_of(system: &System, orders: &[Uuid], expected: usize) {
     let ids: Vec<String> = orders.iter().map(|order| format!("'{order}'")).collect();
     let query = format!("SELECT count(*) FROM deliveries WHERE order_id IN ({})", ids.join(","));
-    eventually(SOON, "the e-mails in the database", async || {
+    eventually("the e-mails in the database", async || {
         let pool = system.databases.email.pool().await;
         let noted: i64 = sqlx::query_scalar(sqlx::AssertSqlSafe(query.clone())).fetch_one(&pool).await?;
         anyhow::ensure!(noted == expected as i64, "{noted} of {expected}");
@@ -75,12 +72,12 @@ async fn dead_letters_come_back_to_the_group_that_gave_them_up_and_reach_no_othe
     let replays = topics::replay_counts(brokers).await;
     system.refuse_deliveries().await;
     let orders = system.shop.accepted_orders(ORDERS).await;
-    eventually(SOON, "their dead letters", async || {
+    eventually("their dead letters", async || {
         let grown = topics::dead_letter_counts(brokers).await[EMAIL_GROUP] - before[EMAIL_GROUP];
         if grown == ORDERS as i64 { Ok(()) } else { Err(format!("{grown} letters")) }
     })
     .await;
-    let report = system.audit(SOON).await;
+    let report = system.audit(PATIENCE).await;
     let waiting = report.stage("email").map(|stage| stage.waiting);
     assert!(report.clean && waiting == Some(ORDERS as u64), "{report}");
     let list: Value =
@@ -99,7 +96,7 @@ async fn dead_letters_come_back_to_the_group_that_gave_them_up_and_reach_no_othe
         assert_eq!((distinct(&deliveries, "email"), distinct(&deliveries, "sms")), (1, 1), "{deliveries}");
     }
     // The letters are still there, and excuse nothing that is missing and hide nothing that is there.
-    system.every_order_took_effect_once(SOON).await;
+    system.every_order_took_effect_once().await;
     system.were_accepted_and_applied(&orders).await;
     assert_eq!(system.others().await, others);
 

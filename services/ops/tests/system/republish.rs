@@ -12,8 +12,6 @@ use uuid::Uuid;
 use crate::system::{RELAY, System, system};
 use crate::topics;
 
-const SOON: Duration = Duration::from_secs(30);
-
 /// Everything of a row of the outbox that is published or decides where it goes, but the trace: key, sequence, id, type, source, topic,
 /// time, payload.
 type Row = (Uuid, i64, Uuid, String, String, String, DateTime<Utc>, String);
@@ -43,11 +41,11 @@ async fn an_event_that_is_published_again_equals_the_first_in_every_field_and_ch
         system.shop.order_traced(items, &format!("00-{trace_id}-00f067aa0ba902b7-01")).await.order_id();
     let mut orders = system.shop.accepted_orders(5).await;
     orders.push(traced);
-    system.every_order_took_effect_once(SOON).await;
+    system.every_order_took_effect_once().await;
     let ids: Vec<String> = orders.iter().map(Uuid::to_string).collect();
     system.ops(&[&["republish"], &*ids.iter().map(String::as_str).collect::<Vec<_>>()].concat()).await;
 
-    let records = eventually(SOON, "each event twice", async || {
+    let records = eventually("each event twice", async || {
         let records = topics::records_of(system.kafka_brokers(), &orders).await;
         if records.len() == 2 * orders.len() {
             Ok(records)
@@ -79,13 +77,13 @@ async fn an_event_that_is_published_again_equals_the_first_in_every_field_and_ch
             assert!(traceparent.starts_with(&format!("00-{trace_id}-")), "{traceparent}");
         }
     }
-    system.every_order_took_effect_once(SOON).await;
+    system.every_order_took_effect_once().await;
 }
 
 #[tokio::test]
 async fn events_that_were_lost_are_found_put_back_as_they_were_and_take_effect_once() {
     let mut system = system().await;
-    system.every_order_took_effect_once(SOON).await;
+    system.every_order_took_effect_once().await;
     system.service_mut(RELAY).kill9();
     let orders = system.shop.accepted_orders(20).await;
     let before = outbox(&system).await;
@@ -103,6 +101,6 @@ async fn events_that_were_lost_are_found_put_back_as_they_were_and_take_effect_o
     assert_eq!(outbox(&system).await, before, "twice is once");
 
     system.service_mut(RELAY).restart().await;
-    system.every_order_took_effect_once(SOON).await;
+    system.every_order_took_effect_once().await;
     system.were_accepted_and_applied(&orders).await;
 }

@@ -1,7 +1,6 @@
 //! Kafka as the tests look at it: how far the groups are, and what is in the dead letters.
 
 use std::collections::{BTreeMap, HashSet};
-use std::time::Duration;
 
 use contracts::decode_order_created;
 use contracts::topics::{ANALYTICS_GROUP, EMAIL_GROUP, INVENTORY_GROUP, ORDER_EVENTS, SMS_GROUP};
@@ -14,11 +13,10 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::{Headers, Message, OwnedMessage};
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+use testkit::PATIENCE;
 use uuid::Uuid;
 
 pub(crate) const GROUPS: [&str; 4] = [EMAIL_GROUP, SMS_GROUP, INVENTORY_GROUP, ANALYTICS_GROUP];
-
-const TIMEOUT: Duration = Duration::from_secs(5);
 
 fn dead_letter_topic(group: &str) -> String {
     format!("{ORDER_EVENTS}.{group}.dlq")
@@ -39,14 +37,14 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
 }
 
 fn partitions(consumer: &BaseConsumer, topic: &str) -> Vec<i32> {
-    let metadata = consumer.fetch_metadata(Some(topic), TIMEOUT).expect("metadata");
+    let metadata = consumer.fetch_metadata(Some(topic), PATIENCE).expect("metadata");
     metadata.topics()[0].partitions().iter().map(|partition| partition.id()).collect()
 }
 
 /// How many records the topic holds.
 fn records(consumer: &BaseConsumer, topic: &str) -> i64 {
     let held = |partition: i32| {
-        let (low, high) = consumer.fetch_watermarks(topic, partition, TIMEOUT).expect("watermarks");
+        let (low, high) = consumer.fetch_watermarks(topic, partition, PATIENCE).expect("watermarks");
         high - low
     };
     partitions(consumer, topic).into_iter().map(held).sum()
@@ -63,7 +61,7 @@ pub(crate) async fn committed(brokers: &str, group: &'static str) -> Vec<Option<
     let kafka = KafkaSettings { brokers: brokers.to_owned() };
     let mut committed = Vec::new();
     for topic in [ORDER_EVENTS.to_owned(), retry_topic(ORDER_EVENTS, group)] {
-        let reader = TopicReader::connect(&kafka, &topic, TIMEOUT).await.expect("the topic");
+        let reader = TopicReader::connect(&kafka, &topic, PATIENCE).await.expect("the topic");
         committed.extend(reader.committed(group).await.expect("its offsets"));
     }
     committed
@@ -102,7 +100,7 @@ async fn all_records(brokers: &str, topic: String) -> Vec<OwnedMessage> {
         consumer.assign(&list).expect("assigned");
         let mut found = Vec::new();
         while (found.len() as i64) < expected {
-            let record = consumer.poll(TIMEOUT).expect("a record within the time-out").expect("no error");
+            let record = consumer.poll(PATIENCE).expect("a record within the time-out").expect("no error");
             found.push(record.detach());
         }
         found
@@ -122,7 +120,7 @@ pub(crate) async fn foreign_records(brokers: &str) -> i64 {
 pub(crate) async fn delete_groups(brokers: &str, groups: &[&str]) {
     let admin: AdminClient<DefaultClientContext> =
         ClientConfig::new().set("bootstrap.servers", brokers).create().expect("an admin client");
-    let options = AdminOptions::new().request_timeout(Some(TIMEOUT));
+    let options = AdminOptions::new().request_timeout(Some(PATIENCE));
     for outcome in admin.delete_groups(groups, &options).await.expect("Kafka answers") {
         outcome.unwrap_or_else(|(group, code)| panic!("group {group} was not deleted: {code}"));
     }
@@ -142,7 +140,7 @@ fn producer(brokers: &str) -> FutureProducer {
 /// Puts a record on `order.events` as a stranger would: no envelope, no headers.
 pub(crate) async fn send_foreign_record(brokers: &str, key: &str, value: &[u8]) {
     let record = FutureRecord::to(ORDER_EVENTS).key(key).payload(value);
-    producer(brokers).send(record, TIMEOUT).await.expect("Kafka took the record");
+    producer(brokers).send(record, PATIENCE).await.expect("Kafka took the record");
 }
 
 /// Puts these records on `order.events` once more, as they are.
@@ -153,6 +151,6 @@ pub(crate) async fn send_again(brokers: &str, records: &[OwnedMessage]) {
             .key(record.key().unwrap_or_default())
             .payload(record.payload().unwrap_or_default())
             .headers(record.headers().cloned().unwrap_or_default());
-        producer.send(again, TIMEOUT).await.expect("Kafka took the record");
+        producer.send(again, PATIENCE).await.expect("Kafka took the record");
     }
 }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use sqlx::PgPool;
 use testkit::{Servers, eventually};
 
-use crate::shop::{Answer, NOWHERE, SOON, Shop, order_for, rows};
+use crate::shop::{Answer, NOWHERE, Shop, order_for, rows};
 
 async fn keys(pool: &PgPool) -> i64 {
     sqlx::query_scalar("SELECT count(*) FROM idempotency_keys").fetch_one(pool).await.unwrap()
@@ -191,7 +191,7 @@ fn send(shop: &Shop, key: &str) -> tokio::task::JoinHandle<reqwest::Result<Respo
 }
 
 async fn eventually_waiting(pool: &PgPool, event: &str, count: i64) {
-    eventually(SOON, &format!("{count} statements wait for {event}"), async || {
+    eventually(&format!("{count} statements wait for {event}"), async || {
         let waiting: i64 = sqlx::query_scalar(
             "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = $1",
         )

@@ -6,7 +6,7 @@ use testkit::{Process, Servers, eventually};
 use uuid::Uuid;
 
 use crate::proxy::{Proxy, hold_orders};
-use crate::shop::{Answer, NOWHERE, SOON, Shop, order_for, rows};
+use crate::shop::{Answer, NOWHERE, Shop, order_for, rows};
 
 #[tokio::test]
 async fn after_a_503_of_unknown_outcome_a_repeat_finds_the_order_that_stands() {
@@ -25,7 +25,7 @@ async fn after_a_503_of_unknown_outcome_a_repeat_finds_the_order_that_stands() {
     assert_eq!(rows(&pool).await, (2, 2, 2), "the order stands");
 
     proxy.let_answers_through();
-    let found = eventually(SOON, "the database answers again", async || {
+    let found = eventually("the database answers again", async || {
         let answer = shop.order_under("key-1").await;
         if answer.status == 503 { Err(answer.body.to_string()) } else { Ok(answer) }
     })
@@ -55,7 +55,7 @@ async fn after_a_kill_between_commit_and_answer_a_repeat_finds_the_order() {
     let blocker = hold_orders(&pool).await;
     let kill = async {
         proxy.lose_the_answer(&pool, blocker).await;
-        eventually(SOON, "the order is committed", async || {
+        eventually("the order is committed", async || {
             let counts = rows(&pool).await;
             if counts == (2, 2, 2) { Ok(()) } else { Err(format!("{counts:?}")) }
         })

@@ -7,7 +7,7 @@ use serde_json::json;
 use sqlx::PgPool;
 use testkit::{Servers, eventually};
 
-use crate::shop::{Answer, NOWHERE, SOON, Shop, order_for, rows};
+use crate::shop::{Answer, NOWHERE, Shop, order_for, rows};
 
 async fn age_all(pool: &PgPool, interval: &str) {
     sqlx::query("UPDATE idempotency_keys SET created_at = created_at - $1::text::interval")
@@ -100,7 +100,7 @@ async fn shops_remove_expired_keys_together_and_wait_for_nobody() {
         Shop::open_at(database.url(), NOWHERE, &[]).await,
         Shop::open_at(database.url(), NOWHERE, &[]).await,
     ];
-    let left = eventually(SOON, "all but the locked key of the expired ones are gone", async || {
+    let left = eventually("all but the locked key of the expired ones are gone", async || {
         let left: Vec<String> = sqlx::query_scalar("SELECT key FROM idempotency_keys ORDER BY key")
             .fetch_all(&pool)
             .await

@@ -8,7 +8,7 @@ use reqwest::Client;
 use serde_json::{Value, json};
 use testkit::{Process, Servers};
 
-use crate::shop::{Answer, order_for};
+use crate::shop::{Answer, PATIENT, Shop, order_for};
 
 /// Runs the binary until it ends by itself.
 fn run(settings: &[(&str, &str)]) -> (Option<i32>, String) {
@@ -56,6 +56,24 @@ fn a_taken_port_stops_it_with_one_line() {
 }
 
 #[tokio::test]
+async fn a_shop_that_says_it_is_ready_has_all_its_connections_open_so_that_no_caller_waits_for_a_login() {
+    let servers = Servers::shared().await;
+    let database = servers.database("orders").await;
+    let observer = database.pool().await;
+    let shop = Shop::open_at(database.url(), &servers.redis_database().await, PATIENT).await;
+    shop.ready().await;
+    let open: Vec<(String, i64)> = sqlx::query_as(
+        "SELECT application_name, count(*) FROM pg_stat_activity
+         WHERE datname = current_database() AND application_name IN ('order-api read', 'order-api write') GROUP BY 1 ORDER BY 1",
+    )
+    .fetch_all(&observer)
+    .await
+    .unwrap();
+    assert_eq!(open, [("order-api read".to_owned(), 4), ("order-api write".to_owned(), 8)]);
+    shop.close().await;
+}
+
+#[tokio::test]
 async fn a_callers_trace_is_kept_with_the_order_and_its_event_and_every_log_line_is_json_without_contacts() {
     let servers = Servers::shared().await;
     let (database, redis) = (servers.database("orders").await, servers.redis_database().await);
@@ -95,7 +113,10 @@ async fn a_callers_trace_is_kept_with_the_order_and_its_event_and_every_log_line
         assert_eq!(read.body["data"]["trace_id"], trace_id.as_str());
     }
 
-    assert!(process.terminate(Duration::from_secs(15)).await.success(), "an orderly stop is no failure");
+    assert!(
+        process.terminate_within(Duration::from_secs(15)).await.success(),
+        "an orderly stop is no failure"
+    );
     let log = process.log();
     assert!(!log.contains("example.com") && !log.contains("1234567890"), "{log}");
     let lines: Vec<Value> = log

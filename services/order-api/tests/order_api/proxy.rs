@@ -10,8 +10,6 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::shop::SOON;
-
 pub(crate) struct Proxy {
     pub(crate) address: SocketAddr,
     answers: watch::Sender<bool>,
@@ -59,7 +57,7 @@ impl Proxy {
     /// Lets the order that waits for `blocker` be committed, and keeps the answer back. Its prices were read before it had to wait,
     /// so that only the insert's answer is lost; the shop must have prepared its statements before.
     pub(crate) async fn lose_the_answer(&self, pool: &PgPool, blocker: PgTransaction<'_>) {
-        eventually(SOON, "the insert waits for the lock", async || {
+        eventually("the insert waits for the lock", async || {
             let waiting: i64 = sqlx::query_scalar(
                 "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'orders'::regclass",
             )

@@ -1,7 +1,5 @@
 //! One running order API with a database and a cache of its own.
 
-use std::time::Duration;
-
 use clap::Parser;
 use order_api::Config;
 use reqwest::{Client, Response, StatusCode};
@@ -11,9 +9,6 @@ use testkit::{Servers, TestDatabase, eventually};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-
-/// Nothing on loopback takes longer unless it hangs.
-pub(crate) const SOON: Duration = Duration::from_secs(30);
 
 /// A port that nothing listens on.
 pub(crate) const NOWHERE: &str = "redis://127.0.0.1:1";
@@ -62,7 +57,7 @@ impl Shop {
     }
 
     pub(crate) async fn ready(&self) {
-        eventually(SOON, "the order API is ready", async || {
+        eventually("the order API is ready", async || {
             let answer = self.get("/health/ready").await;
             if answer.status == 200 { Ok(()) } else { Err(answer.body.to_string()) }
         })

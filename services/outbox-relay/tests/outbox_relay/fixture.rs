@@ -15,13 +15,12 @@ use rdkafka::message::{BorrowedMessage, Headers, Message};
 use rdkafka::{Offset, TopicPartitionList};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection, PgConnection, PgPool};
-use testkit::{Servers, TestDatabase, eventually};
+use testkit::{PATIENCE, Servers, TestDatabase, eventually, within};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 pub(crate) const TRACEPARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// Of the relays that run within the test.
 pub(crate) const LEASE: Duration = Duration::from_secs(2);
 const PARTITIONS: i32 = 3;
@@ -60,17 +59,15 @@ impl Running {
     }
 
     pub(crate) async fn until_it_holds(&self, buckets: usize) {
-        eventually(PATIENCE, &format!("the relay holds {buckets} buckets"), async || {
-            match self.status.buckets() {
-                held if held == buckets => Ok(()),
-                held => Err(format!("it holds {held}")),
-            }
+        eventually(&format!("the relay holds {buckets} buckets"), async || match self.status.buckets() {
+            held if held == buckets => Ok(()),
+            held => Err(format!("it holds {held}")),
         })
         .await;
     }
 
     pub(crate) async fn until_its_trouble_is(&self, wanted: &str) {
-        eventually(PATIENCE, &format!("the relay reports: {wanted}"), async || match self.status.check() {
+        eventually(&format!("the relay reports: {wanted}"), async || match self.status.check() {
             Ok(()) => Err("it is well".to_owned()),
             Err(trouble) if trouble.contains(wanted) => Ok(()),
             Err(trouble) => Err(trouble),
@@ -106,7 +103,7 @@ impl Hold {
     }
 
     pub(crate) async fn until_reached(&self) {
-        eventually(PATIENCE, &format!("the relay is at {:?}", self.point), async || {
+        eventually(&format!("the relay is at {:?}", self.point), async || {
             if self.reached.load(Ordering::SeqCst) { Ok(()) } else { Err("it is not") }
         })
         .await;
@@ -114,6 +111,17 @@ impl Hold {
 
     pub(crate) fn let_go(&self) {
         self.go.cancel();
+    }
+}
+
+fn settings() -> RelaySettings {
+    RelaySettings {
+        lease: LEASE,
+        tending: Duration::from_millis(200),
+        message_timeout: Duration::from_secs(1),
+        pause: Duration::from_millis(100),
+        mark_every: 1,
+        ..RelaySettings::default()
     }
 }
 
@@ -158,22 +166,20 @@ impl Fixture {
     }
 
     pub(crate) fn relay(&self) -> Running {
-        self.start(|relay| relay)
+        self.start(settings(), |relay| relay)
     }
 
     pub(crate) fn relay_held(&self, hold: &Arc<Hold>) -> Running {
-        self.start(|relay| relay.observed_by(hold.observer()))
+        self.start(settings(), |relay| relay.observed_by(hold.observer()))
     }
 
-    fn start(&self, prepare: impl FnOnce(Relay) -> Relay) -> Running {
-        let settings = RelaySettings {
-            lease: LEASE,
-            tending: Duration::from_millis(200),
-            message_timeout: Duration::from_secs(1),
-            pause: Duration::from_millis(100),
-            mark_every: 1,
-            ..RelaySettings::default()
-        };
+    /// A relay whose patience no slow machine exhausts: nothing is sent again because its acknowledgement was late.
+    pub(crate) fn patient_relay(&self) -> Running {
+        let (lease, message_timeout) = (PATIENCE, PATIENCE / 2);
+        self.start(RelaySettings { lease, message_timeout, ..settings() }, |relay| relay)
+    }
+
+    fn start(&self, settings: RelaySettings, prepare: impl FnOnce(Relay) -> Relay) -> Running {
         let (status, shutdown) = (RelayStatus::default(), CancellationToken::new());
         let pool = outbox::connect(self.database.url(), "outbox-relay").unwrap();
         let relay = Relay::new(pool, self.kafka.clone(), settings, status.clone()).unwrap();
@@ -234,8 +240,8 @@ impl Fixture {
         self.until_empty_within(PATIENCE).await;
     }
 
-    pub(crate) async fn until_empty_within(&self, deadline: Duration) {
-        eventually(deadline, "the outbox is empty", async || match self.waiting().await {
+    pub(crate) async fn until_empty_within(&self, bound: Duration) {
+        within(bound, "the outbox is empty", async || match self.waiting().await {
             0 => Ok(()),
             waiting => Err(format!("{waiting} rows wait")),
         })
@@ -243,7 +249,7 @@ impl Fixture {
     }
 
     pub(crate) async fn until_blocked(&self, key: Uuid) -> String {
-        eventually(PATIENCE, "the key is blocked", async || {
+        eventually("the key is blocked", async || {
             sqlx::query_scalar::<_, String>("SELECT reason FROM outbox_blocked WHERE aggregate_id = $1")
                 .bind(key)
                 .fetch_optional(&self.pool)

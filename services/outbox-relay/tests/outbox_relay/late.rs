@@ -3,7 +3,7 @@
 use testkit::eventually;
 use uuid::Uuid;
 
-use crate::fixture::{Fixture, PATIENCE};
+use crate::fixture::Fixture;
 
 #[tokio::test]
 async fn a_row_that_commits_after_rows_with_higher_ids_is_published_too() {
@@ -76,7 +76,7 @@ async fn who_takes_over_begins_where_the_one_before_was_and_misses_nothing_that_
         fixture.insert_for_all(&others, 2).await;
         fixture.until_empty().await;
         let open = lowest_open_row(&mut slow).await;
-        eventually(PATIENCE, "all buckets are marked", async || {
+        eventually("all buckets are marked", async || {
             let marks: Vec<i64> =
                 sqlx::query_scalar("SELECT mark FROM outbox_lease").fetch_all(&fixture.pool).await.unwrap();
             assert!(marks.iter().all(|mark| *mark < open), "a mark beyond row {open}: {marks:?}");

@@ -6,7 +6,7 @@ use persistence::outbox;
 use testkit::eventually;
 use uuid::Uuid;
 
-use crate::fixture::{Fixture, PATIENCE};
+use crate::fixture::Fixture;
 
 #[tokio::test]
 async fn the_rows_of_a_released_key_keep_their_order_when_the_relay_that_released_it_dies_before_it_sends_them()
@@ -20,7 +20,7 @@ async fn the_rows_of_a_released_key_keep_their_order_when_the_relay_that_release
     // Some in every bucket, so that every mark could move beyond the two.
     fixture.insert_for_all(&others, 1).await;
     fixture.insert_for_all(&others, 2).await;
-    eventually(PATIENCE, "all buckets but that of the key are marked beyond its rows", async || {
+    eventually("all buckets but that of the key are marked beyond its rows", async || {
         let buckets: i64 = sqlx::query_scalar(
             "SELECT count(*) FROM outbox_lease WHERE mark > (SELECT max(id) FROM outbox WHERE aggregate_id = $1)",
         )
@@ -36,7 +36,7 @@ async fn the_rows_of_a_released_key_keep_their_order_when_the_relay_that_release
     outbox::repair(&fixture.pool, key, "{}").await.unwrap();
     // A relay that dies at this very moment.
     let (owner, mut lease) = (Uuid::new_v4(), None);
-    eventually(PATIENCE, "the key is taken up", async || {
+    eventually("the key is taken up", async || {
         outbox::tend(&fixture.pool, owner, Duration::from_secs(60)).await.unwrap();
         let lease = lease.get_or_insert_with(|| outbox::Lease::new(owner));
         lease.extend(outbox::take(&fixture.pool, owner, outbox::BUCKETS).await.unwrap());

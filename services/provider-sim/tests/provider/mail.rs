@@ -9,6 +9,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 
 use crate::sim::{Sim, mail};
+use testkit::PATIENCE;
 
 #[tokio::test]
 async fn a_mail_is_delivered_once_however_often_it_is_sent() {
@@ -97,7 +98,7 @@ impl ByHand {
     async fn answer(&mut self) -> String {
         let mut line = String::new();
         let read = self.0.read_line(&mut line);
-        tokio::time::timeout(Duration::from_secs(10), read).await.expect("an answer in time").unwrap();
+        tokio::time::timeout(PATIENCE, read).await.expect("an answer in time").unwrap();
         line
     }
 

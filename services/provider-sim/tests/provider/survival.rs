@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
 use lettre::AsyncTransport;
 use serde_json::{Value, json};
@@ -29,10 +28,8 @@ impl Process {
             .unwrap();
         let process = Self { child, http, smtp };
         let ready = process.url("/health/ready");
-        testkit::eventually(Duration::from_secs(20), "provider-sim is ready", async || {
-            reqwest::get(&ready).await?.error_for_status()
-        })
-        .await;
+        testkit::eventually("provider-sim is ready", async || reqwest::get(&ready).await?.error_for_status())
+            .await;
         process
     }
 

@@ -1,14 +1,13 @@
 //! One event, on a real database.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use contracts::{Envelope, OrderCreated};
 use messaging::consumer::{Answer, Delivery, Handler};
 use serde_json::json;
 use sms_consumer::{Confirmations, Gateway};
 use sqlx::PgPool;
-use testkit::{Servers, TestDatabase};
+use testkit::{PATIENCE, Servers, TestDatabase};
 use uuid::Uuid;
 
 use crate::orders::order;
@@ -38,7 +37,7 @@ impl Service {
 }
 
 fn gateway(provider: &Provider) -> Gateway {
-    Gateway::new(provider.gateway_url(), None, Duration::from_secs(10)).unwrap()
+    Gateway::new(provider.gateway_url(), None, PATIENCE).unwrap()
 }
 
 pub(crate) async fn handle(handler: &Confirmations, event: &Envelope<OrderCreated>) -> Answer {

@@ -1,7 +1,6 @@
 //! A group with topics and a database of its own, and processes of it.
 
 use std::fmt::Debug;
-use std::time::Duration;
 
 use clap::Parser;
 use consumer_service::{ConsumerArgs, ConsumerService, Group};
@@ -9,14 +8,12 @@ use messaging::consumer::{Answer, Delivery, Handler};
 use messaging::{KafkaSettings, OutgoingRecord, Producer, TopicSpec, dead_letters, ensure_topics, groups};
 use sqlx::PgPool;
 use sqlx::migrate::Migrator;
-use testkit::{Servers, TestDatabase, eventually};
+use testkit::{PATIENCE, Servers, TestDatabase, eventually};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
-const PATIENCE: Duration = Duration::from_secs(10);
 static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/email");
 
 #[derive(Parser)]
@@ -106,7 +103,7 @@ impl Stage {
 }
 
 async fn until<T: PartialEq + Debug>(what: &str, expected: T, mut look: impl AsyncFnMut() -> T) {
-    eventually(DEADLINE, what, async || {
+    eventually(what, async || {
         let found = look().await;
         if found == expected { Ok(()) } else { Err(format!("{found:?}, expected {expected:?}")) }
     })
@@ -123,7 +120,7 @@ pub(crate) struct Process {
 impl Process {
     /// Waits until `/health` shows `text`.
     pub(crate) async fn until_health_shows(&self, text: &str) {
-        eventually(DEADLINE, "health", async || match self.get("/health").await {
+        eventually("health", async || match self.get("/health").await {
             Ok(health) if health.contains(text) => Ok(()),
             Ok(other) => Err(other),
             Err(error) => Err(error.to_string()),
@@ -142,7 +139,7 @@ impl Process {
 
     /// Waits until it ends by itself, and says why.
     pub(crate) async fn failure(self) -> String {
-        let ended = tokio::time::timeout(DEADLINE, self.running).await.unwrap();
+        let ended = tokio::time::timeout(PATIENCE, self.running).await.unwrap();
         format!("{:#}", ended.unwrap().unwrap_err())
     }
 }

@@ -113,11 +113,12 @@ impl Desk {
             self.status.unburied(news.unburied);
         }
         if let Some((reason, probes)) = news.away {
+            self.status.away(&reason, probes);
             // Logged when it begins and then rarely: an outage of an hour is one story, not a line per probe.
-            if probes.is_power_of_two() && self.status.away(Some((&reason, probes))) {
+            if probes.is_power_of_two() {
                 warn!(reason, probes, "a dependency is away, waiting for it");
             }
-        } else if scheduler.availability.away().is_none() && self.status.away(None) {
+        } else if scheduler.availability.away().is_none() && self.status.back() {
             info!("the dependency answers again");
         }
     }

@@ -120,15 +120,15 @@ impl ConsumerStatus {
         state.stuck = stuck;
     }
 
-    /// Whether a dependency is away. `true`: that is new, or known but worth another line.
-    pub(super) fn away(&self, away: Option<(&str, u32)>) -> bool {
-        let mut state = self.state();
-        if let Some((_, probes)) = away {
-            self.0.probes.store(probes.into(), Ordering::Relaxed);
-        }
-        let changed = away.is_some() || state.away.is_some();
-        state.away = away.map(|(reason, _)| reason.to_owned());
-        changed
+    /// A dependency is away: why, and after how many probes.
+    pub(super) fn away(&self, reason: &str, probes: u32) {
+        self.0.probes.store(probes.into(), Ordering::Relaxed);
+        self.state().away = Some(reason.to_owned());
+    }
+
+    /// No dependency is away. `true`: one was.
+    pub(super) fn back(&self) -> bool {
+        self.state().away.take().is_some()
     }
 
     /// Why dead letters cannot be written; `None`: none waits.

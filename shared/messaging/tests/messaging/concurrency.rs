@@ -11,8 +11,6 @@ use tokio::sync::{Barrier, Semaphore};
 
 use crate::fixture::{Fixture, Log, dead_letters};
 
-const PATIENCE: Duration = Duration::from_secs(60);
-
 /// Opens for so many at once and not before.
 struct Together {
     barrier: Barrier,
@@ -77,7 +75,7 @@ async fn the_committed_offset_never_passes_an_unfinished_record() {
     let (handler, gate, _) = Blocking::new(&fixture);
     let running = fixture.run(fixture.settings(), handler);
     running.until_handled(99).await;
-    eventually(PATIENCE, "the frontier is committed", async || match fixture.committed(0) {
+    eventually("the frontier is committed", async || match fixture.committed(0) {
         10 => Ok(()),
         other => Err(format!("committed {other}")),
     })
@@ -123,11 +121,9 @@ async fn a_member_that_takes_a_partition_over_gets_the_records_that_blocked_the_
     // What the first still has may end now; its report about the partition that is gone counts for nothing. Both run on: while a group
     // forms anew the mock cluster refuses commits, which are then repeated.
     gate.add_permits(2);
-    eventually(PATIENCE, "each commits its partition", async || {
-        match (fixture.committed(0), fixture.committed(1)) {
-            (3, 3) => Ok(()),
-            other => Err(format!("{other:?}, handled {:?}, {:?}", fixture.handled(), second.status)),
-        }
+    eventually("each commits its partition", async || match (fixture.committed(0), fixture.committed(1)) {
+        (3, 3) => Ok(()),
+        other => Err(format!("{other:?}, handled {:?}, {:?}", fixture.handled(), second.status)),
     })
     .await;
     assert_eq!(

@@ -16,12 +16,11 @@ use rdkafka::mocking::MockCluster;
 use rdkafka::producer::{DefaultProducerContext, DeliveryFuture, FutureProducer, FutureRecord};
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
-use testkit::eventually;
+use testkit::{PATIENCE, eventually};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) const TRACEPARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
-const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) type Log = Arc<Mutex<Vec<String>>>;
 
@@ -88,7 +87,7 @@ pub(crate) struct Running {
 
 impl Running {
     pub(crate) async fn until(&self, condition: impl Fn(&[String]) -> bool) {
-        eventually(PATIENCE, "the consumer has handled enough", async || {
+        eventually("the consumer has handled enough", async || {
             let handled = self.handled.lock().unwrap().clone();
             if condition(&handled) { Ok(()) } else { Err(format!("handled {}", handled.len())) }
         })
@@ -100,9 +99,12 @@ impl Running {
     }
 
     pub(crate) async fn eventually(&self, what: &str, condition: impl Fn(&ConsumerStatus) -> bool) {
-        eventually(PATIENCE, what, async || {
-            if condition(&self.status) { Ok(()) } else { Err(format!("{:?}", self.status)) }
-        })
+        eventually(
+            what,
+            async || {
+                if condition(&self.status) { Ok(()) } else { Err(format!("{:?}", self.status)) }
+            },
+        )
         .await;
     }
 

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use messaging::reader::TopicReader;
+use messaging::reader::{ReadError, TopicReader};
 use messaging::{KafkaSettings, OutgoingRecord, Producer, partition_of};
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
+use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
+use testkit::PATIENCE;
 
-const PATIENCE: Duration = Duration::from_secs(20);
 const PARTITIONS: usize = 3;
 const TOPIC: &str = "observed";
 
@@ -87,8 +88,39 @@ async fn a_broker_that_does_not_answer_is_an_error_after_the_time_out() {
 }
 
 #[tokio::test]
+async fn brokers_that_are_away_are_waited_for_and_their_silence_is_an_error_after_the_time_out() {
+    let (cluster, kafka) = cluster();
+    publish(&kafka, 0..10).await;
+    let reader = TopicReader::connect(&kafka, TOPIC, Duration::from_secs(5)).await.unwrap();
+    let (from, to): (Vec<i64>, Vec<i64>) = reader.watermarks().await.unwrap().into_iter().unzip();
+    cluster.broker_down(1).unwrap();
+    let error = reader.read(&from, &to).recv().await.unwrap().expect_err("nobody answers");
+    assert!(matches!(error, ReadError::Silence { .. }), "{error}");
+    cluster.broker_up(1).unwrap();
+    let reader = TopicReader::connect(&kafka, TOPIC, PATIENCE).await.unwrap();
+    assert_eq!(reader.read(&from, &to).recv().await.unwrap().unwrap().len(), 10);
+}
+
+#[tokio::test]
 async fn a_group_that_has_committed_nothing_has_no_offsets() {
     let (_cluster, kafka) = cluster();
     let reader = TopicReader::connect(&kafka, TOPIC, PATIENCE).await.unwrap();
     assert_eq!(reader.committed("nobody").await.unwrap(), [None; PARTITIONS]);
+}
+
+#[tokio::test]
+async fn a_group_that_moves_to_another_broker_is_asked_again() {
+    let (cluster, kafka) = cluster();
+    let reader = TopicReader::connect(&kafka, TOPIC, PATIENCE).await.unwrap();
+    for moving in [
+        RDKafkaRespErr::RD_KAFKA_RESP_ERR_NOT_COORDINATOR,
+        RDKafkaRespErr::RD_KAFKA_RESP_ERR_COORDINATOR_NOT_AVAILABLE,
+        RDKafkaRespErr::RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS,
+    ] {
+        // More often than librdkafka asks by itself about the first two.
+        cluster.request_errors(RDKafkaApiKey::OffsetFetch, &[moving; 5]);
+        let committed = reader.committed("nobody").await;
+        assert_eq!(committed.unwrap_or_else(|error| panic!("{moving:?}: {error}")), [None; PARTITIONS]);
+        cluster.clear_request_errors(RDKafkaApiKey::OffsetFetch);
+    }
 }

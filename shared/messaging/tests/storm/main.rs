@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use clap::ValueEnum;
 use messaging::consumer::{self, Answer, ConsumerSettings, ConsumerStatus, Delivery, GroupProtocol, Handler};
 use messaging::{KafkaSettings, OutgoingRecord, Producer, RetrySettings};
-use testkit::{Servers, eventually};
+use testkit::{Servers, within};
 use tokio_util::sync::CancellationToken;
 
 const CONSUMERS: usize = 8;
@@ -140,7 +140,7 @@ async fn consumers_that_come_and_go_miss_nothing_and_see_each_key_in_order() {
         })
         .collect();
     let started = Instant::now();
-    eventually(Duration::from_secs(600), "every record was handled", async || {
+    within(Duration::from_secs(600), "every record was handled", async || {
         match inbox.distinct.load(Ordering::Relaxed) {
             handled if handled == records => Ok(()),
             handled => Err(format!("{handled} of {records}")),

@@ -4,12 +4,11 @@ use std::time::Duration;
 
 use persistence::outbox::{self, Lease, ReleaseError};
 use sqlx::PgPool;
+use testkit::PATIENCE;
 use uuid::Uuid;
 
 use crate::database;
 use crate::outbox::{claim_all, everything, insert};
-
-const LONG: Duration = Duration::from_secs(60);
 
 /// A key with three rows, the first of which was refused.
 async fn blocked(pool: &PgPool, lease: &Lease) -> Uuid {
@@ -31,7 +30,7 @@ async fn sequences(pool: &PgPool, lease: &Lease, key: Uuid) -> Vec<i64> {
 #[tokio::test]
 async fn rows_of_a_blocked_key_are_not_claimed_until_its_release_was_taken_up() {
     let (_database, pool) = database("orders").await;
-    let lease = everything(&pool, LONG).await;
+    let lease = everything(&pool, PATIENCE).await;
     let (key, other) = (blocked(&pool, &lease).await, Uuid::new_v4());
     insert(&pool, other, 1).await;
     assert!(sequences(&pool, &lease, key).await.is_empty());
@@ -42,7 +41,7 @@ async fn rows_of_a_blocked_key_are_not_claimed_until_its_release_was_taken_up() 
 
     outbox::release_key(&pool, key).await.unwrap();
     assert!(sequences(&pool, &lease, key).await.is_empty(), "the relay might have read past its oldest rows");
-    assert!(outbox::tend(&pool, lease.owner(), LONG).await.unwrap().released);
+    assert!(outbox::tend(&pool, lease.owner(), PATIENCE).await.unwrap().released);
     assert_eq!(outbox::take_up_released(&pool, &lease).await.unwrap(), 1);
     assert_eq!(sequences(&pool, &lease, key).await, [1, 2, 3]);
 }
@@ -50,7 +49,7 @@ async fn rows_of_a_blocked_key_are_not_claimed_until_its_release_was_taken_up() 
 #[tokio::test]
 async fn a_skipped_row_is_gone_and_who_decided_it_and_why_stays() {
     let (_database, pool) = database("orders").await;
-    let lease = everything(&pool, LONG).await;
+    let lease = everything(&pool, PATIENCE).await;
     let key = blocked(&pool, &lease).await;
     let shown = outbox::show(&pool, key).await.unwrap().unwrap();
     let event = outbox::skip(&pool, key, "ada", "a duplicate").await.unwrap();
@@ -68,7 +67,7 @@ async fn a_skipped_row_is_gone_and_who_decided_it_and_why_stays() {
 #[tokio::test]
 async fn a_repaired_row_keeps_its_place() {
     let (_database, pool) = database("orders").await;
-    let lease = everything(&pool, LONG).await;
+    let lease = everything(&pool, PATIENCE).await;
     let key = blocked(&pool, &lease).await;
     outbox::repair(&pool, key, r#"{"a":1}"#).await.unwrap();
     outbox::take_up_released(&pool, &lease).await.unwrap();
@@ -79,7 +78,7 @@ async fn a_repaired_row_keeps_its_place() {
 #[tokio::test]
 async fn a_key_that_is_not_blocked_cannot_be_released() {
     let (_database, pool) = database("orders").await;
-    let lease = everything(&pool, LONG).await;
+    let lease = everything(&pool, PATIENCE).await;
     let key = blocked(&pool, &lease).await;
     outbox::release_key(&pool, key).await.unwrap();
     let again = outbox::release_key(&pool, key).await;
@@ -95,7 +94,7 @@ async fn a_relay_that_was_taken_over_blocks_and_frees_nothing() {
     let old = everything(&pool, Duration::ZERO).await;
     insert(&pool, Uuid::new_v4(), 1).await;
     let row = claim_all(&pool, &old).await.remove(0);
-    let new = everything(&pool, LONG).await;
+    let new = everything(&pool, PATIENCE).await;
     outbox::block(&pool, &old, &row, "too large").await.unwrap();
     assert!(outbox::list_blocked(&pool, 10).await.unwrap().is_empty());
 

@@ -10,7 +10,6 @@ use testkit::eventually;
 use crate::database;
 use crate::inbox::{arrive, event};
 
-const DEADLINE: Duration = Duration::from_secs(30);
 const HOUR: Duration = Duration::from_secs(3600);
 
 fn hours_old(hours: i64) -> Event {
@@ -23,7 +22,7 @@ async fn raise(pool: &PgPool) -> Raised {
 }
 
 async fn known(pool: &PgPool, raised: &Raised) -> Horizon {
-    eventually(DEADLINE, "everybody knows the horizon", async || {
+    eventually("everybody knows the horizon", async || {
         raised.known(pool).await.unwrap().ok_or("somebody does not")
     })
     .await
@@ -132,7 +131,7 @@ async fn a_delivery_that_waits_for_the_row_of_its_event_holds_the_pruning_up() {
         let pool = pool.clone();
         async move { arrive_alone(&pool, old).await }
     });
-    eventually(DEADLINE, "the delivery waits", async || {
+    eventually("the delivery waits", async || {
         let waits =
             "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
         sqlx::query(waits).fetch_one(&pool).await

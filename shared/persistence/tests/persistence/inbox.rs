@@ -6,6 +6,7 @@ use chrono::Utc;
 use persistence::errors;
 use persistence::inbox::{self, Arrival, Event};
 use sqlx::PgPool;
+use testkit::within;
 use uuid::Uuid;
 
 use crate::database;
@@ -79,7 +80,7 @@ async fn a_consumer_frozen_inside_its_transaction_holds_its_successor_up_for_sec
     let mut frozen = pool.begin().await.unwrap();
     inbox::first_delivery(&mut frozen, event).await.unwrap();
     // The successor is told to come back, and gets through once the server has ended the frozen transaction.
-    testkit::eventually(Duration::from_secs(30), "the successor applies the event", async || {
+    within(Duration::from_secs(30), "the successor applies the event", async || {
         let mut transaction = pool.begin().await.unwrap();
         match inbox::first_delivery(&mut transaction, event).await {
             Ok(Arrival::First) => Ok(()),

@@ -5,12 +5,10 @@ use std::time::Duration;
 use persistence::outbox::{self, BUCKETS, Lease, Poke, Row, Start};
 use sqlx::PgPool;
 use sqlx::postgres::PgListener;
-use testkit::eventually;
+use testkit::{PATIENCE, eventually};
 use uuid::Uuid;
 
 use crate::database;
-
-const LONG: Duration = Duration::from_secs(60);
 
 pub(crate) async fn insert(pool: &PgPool, aggregate: Uuid, sequence: i64) {
     sqlx::query(
@@ -41,18 +39,18 @@ pub(crate) async fn claim_all(pool: &PgPool, lease: &Lease) -> Vec<Row> {
 async fn how_far_a_bucket_is_done_with_is_written_by_its_holder_only_and_moves_forward_only() {
     let (database, _) = database("orders").await;
     let pool = outbox::connect(database.url(), "test").unwrap();
-    let first = everything(&pool, LONG).await;
+    let first = everything(&pool, PATIENCE).await;
     let all = |mark| vec![mark; BUCKETS];
     outbox::remember(&pool, &first, &all(70)).await.unwrap();
     outbox::remember(&pool, &first, &all(60)).await.unwrap();
     outbox::leave(&pool, first.owner()).await.unwrap();
 
     let owner = Uuid::new_v4();
-    outbox::tend(&pool, owner, LONG).await.unwrap();
+    outbox::tend(&pool, owner, PATIENCE).await.unwrap();
     let taken = outbox::take(&pool, owner, BUCKETS).await.unwrap();
     assert!(taken.iter().all(|(_, holding)| holding.mark == 70), "{taken:?}");
     outbox::remember(&pool, &first, &all(80)).await.unwrap();
-    let held = outbox::tend(&pool, owner, LONG).await.unwrap().held;
+    let held = outbox::tend(&pool, owner, PATIENCE).await.unwrap().held;
     assert_eq!(held, taken.into_iter().collect(), "what a former holder writes late changes nothing");
 }
 
@@ -60,7 +58,7 @@ async fn how_far_a_bucket_is_done_with_is_written_by_its_holder_only_and_moves_f
 async fn claimed_rows_come_oldest_first_per_bucket_from_where_they_are_wanted() {
     let (database, _) = database("orders").await;
     let pool = outbox::connect(database.url(), "test").unwrap();
-    let lease = everything(&pool, LONG).await;
+    let lease = everything(&pool, PATIENCE).await;
     let keys: Vec<Uuid> = (0..50).map(|_| Uuid::new_v4()).collect();
     for sequence in 1..=3 {
         for key in &keys {
@@ -106,15 +104,15 @@ async fn a_lease_that_was_taken_over_settles_nothing_and_gives_nothing_back() {
     insert(&pool, Uuid::new_v4(), 1).await;
     let old = everything(&pool, Duration::ZERO).await;
     let rows = claim_all(&pool, &old).await;
-    let new = everything(&pool, LONG).await;
+    let new = everything(&pool, PATIENCE).await;
     assert_eq!(new.len(), BUCKETS);
-    assert!(everything(&pool, LONG).await.is_empty(), "all buckets are held");
+    assert!(everything(&pool, PATIENCE).await.is_empty(), "all buckets are held");
 
-    let tended = outbox::tend(&pool, old.owner(), LONG).await.unwrap();
+    let tended = outbox::tend(&pool, old.owner(), PATIENCE).await.unwrap();
     assert!(tended.held.is_empty() && tended.free == 0, "{tended:?}");
     assert_eq!(outbox::settle(&pool, &old, &[rows[0].row_id]).await.unwrap(), 0);
     outbox::give_back(&pool, &old).await.unwrap();
-    let tended = outbox::tend(&pool, new.owner(), LONG).await.unwrap();
+    let tended = outbox::tend(&pool, new.owner(), PATIENCE).await.unwrap();
     assert_eq!(tended.held.len(), BUCKETS, "a late release takes nothing from the new holder");
     assert_eq!(outbox::settle(&pool, &new, &[rows[0].row_id]).await.unwrap(), 1);
     assert!(claim_all(&pool, &new).await.is_empty());
@@ -125,15 +123,15 @@ async fn a_relay_that_leaves_frees_its_buckets_at_once_and_says_so() {
     let (_database, pool) = database("orders").await;
     let mut listener = PgListener::connect_with(&pool).await.unwrap();
     listener.listen(outbox::CHANNEL).await.unwrap();
-    let lease = everything(&pool, LONG).await;
+    let lease = everything(&pool, PATIENCE).await;
     let part = lease.part(&[3, 5]);
     outbox::give_back(&pool, &part).await.unwrap();
     assert_eq!(listener.recv().await.unwrap().payload(), outbox::LEASES);
-    assert_eq!(everything(&pool, LONG).await.buckets().collect::<Vec<_>>(), [3, 5]);
+    assert_eq!(everything(&pool, PATIENCE).await.buckets().collect::<Vec<_>>(), [3, 5]);
 
     outbox::leave(&pool, lease.owner()).await.unwrap();
     assert_eq!(listener.recv().await.unwrap().payload(), outbox::LEASES);
-    assert_eq!(everything(&pool, LONG).await.len(), BUCKETS - 2);
+    assert_eq!(everything(&pool, PATIENCE).await.len(), BUCKETS - 2);
 }
 
 #[tokio::test]
@@ -162,10 +160,7 @@ async fn without_a_database_pokes_are_lost_and_nothing_else() {
         poke.poke();
     }
     drop(poke);
-    eventually(Duration::from_secs(30), "the poker ends", async || {
-        if poker.is_finished() { Ok(()) } else { Err("it runs") }
-    })
-    .await;
+    eventually("the poker ends", async || if poker.is_finished() { Ok(()) } else { Err("it runs") }).await;
 }
 
 #[tokio::test]

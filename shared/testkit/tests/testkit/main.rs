@@ -1,12 +1,11 @@
 //! The kit against real servers: what the tests of every service rely on.
 
 use std::collections::HashSet;
-use std::time::Duration;
 
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use sqlx::{Connection, PgConnection};
-use testkit::{Kind, Servers, eventually};
+use testkit::{Kind, PATIENCE, Servers, eventually};
 
 const ROLES: [&str; 6] = ["orders", "inventory", "email", "sms", "analytics", "baseline"];
 
@@ -91,7 +90,7 @@ async fn a_topic_is_new_and_has_its_partitions_when_it_is_handed_out() {
     assert_ne!(first, second);
     let consumer: BaseConsumer =
         ClientConfig::new().set("bootstrap.servers", servers.kafka_brokers()).create().unwrap();
-    let metadata = consumer.fetch_metadata(Some(&first), Duration::from_secs(5)).expect("metadata");
+    let metadata = consumer.fetch_metadata(Some(&first), PATIENCE).expect("metadata");
     assert_eq!(metadata.topics()[0].partitions().len(), 3);
 }
 
@@ -119,7 +118,7 @@ async fn servers_of_its_own_can_be_stopped_and_come_back_at_the_same_address_wit
         assert!(PgConnection::connect(database.url()).await.is_err(), "Postgres still answers");
 
         servers.start_again(Kind::Postgres).await;
-        let kept = eventually(Duration::from_secs(10), "the row is there again", async || {
+        let kept = eventually("the row is there again", async || {
             sqlx::query_scalar::<_, i32>("SELECT id FROM kept").fetch_one(&pool).await
         });
         assert_eq!(kept.await, 7);

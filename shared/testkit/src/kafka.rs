@@ -7,6 +7,8 @@ use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::BorrowedMessage;
 
 use crate::PATIENCE;
 
@@ -41,6 +43,18 @@ pub(crate) async fn create_topic(brokers: &str, name: &str, partitions: i32) -> 
     })
     .await;
     Ok(())
+}
+
+/// The next record that this consumer gets; panics when none comes. That a connection was lost is no error here: librdkafka opens it again.
+pub fn next_record(consumer: &BaseConsumer) -> BorrowedMessage<'_> {
+    use RDKafkaErrorCode::{AllBrokersDown, BrokerTransportFailure};
+    loop {
+        match consumer.poll(PATIENCE).expect("a record in time") {
+            Ok(record) => return record,
+            Err(KafkaError::MessageConsumption(AllBrokersDown | BrokerTransportFailure)) => {}
+            Err(error) => panic!("no record: {error}"),
+        }
+    }
 }
 
 async fn leaders(brokers: &str, topic: Option<&str>) -> Result<i32> {

@@ -29,6 +29,7 @@ mod workspace;
 pub use binaries::build;
 pub use database::TestDatabase;
 pub use eventually::{PATIENCE, eventually, within};
+pub use kafka::next_record;
 pub use leftovers::folder as scratch_folder;
 pub use ports::free_port;
 pub use process::Process;

@@ -15,8 +15,10 @@ use crate::{PATIENCE, binaries, eventually, required, within};
 
 /// What is kept of the surrounding environment. The rest could change a service's settings behind the test's back.
 const INHERITED: [&str; 6] = ["PATH", "HOME", "TMPDIR", "LANG", "RUST_BACKTRACE", "LD_LIBRARY_PATH"];
-/// How much of a service's log a failed test shows.
-const LOG_TAIL: usize = 40;
+/// How many lines of a service's log a failed test shows: the last ones, and as many of the last warnings and errors before them.
+const LOG_TAIL: usize = 6;
+/// How much of such a line it shows.
+const LOG_LINE: usize = 400;
 
 /// A running service. Killed when dropped, and also when the test process dies without dropping anything.
 pub struct Process {
@@ -178,10 +180,9 @@ impl Process {
         eprintln!("---- end of the log of {} ----\n{}", self.binary, self.log_tail());
     }
 
+    /// Short, since a system has seven of them, and what the test itself says must not drown in them.
     fn log_tail(&self) -> String {
-        let log = self.log();
-        let lines: Vec<&str> = log.lines().collect();
-        lines[lines.len().saturating_sub(LOG_TAIL)..].join("\n")
+        tail(&self.log())
     }
 }
 
@@ -194,6 +195,16 @@ impl Drop for Process {
     }
 }
 
+fn tail(log: &str) -> String {
+    let lines: Vec<&str> = log.lines().collect();
+    let (earlier, last) = lines.split_at(lines.len().saturating_sub(LOG_TAIL));
+    let is_warning = |line: &&&str| line.contains(r#""level":"WARN""#) || line.contains(r#""level":"ERROR""#);
+    let mut shown: Vec<&str> = earlier.iter().rev().filter(is_warning).take(LOG_TAIL).copied().collect();
+    shown.reverse();
+    let shown = shown.into_iter().chain(last.iter().copied());
+    shown.map(|line| line.chars().take(LOG_LINE).collect()).collect::<Vec<String>>().join("\n")
+}
+
 fn address_setting(binary: &str) -> String {
     let name = binary.strip_suffix("-consumer").unwrap_or(binary);
     format!("{}_ADDR", name.replace('-', "_").to_uppercase())
@@ -202,6 +213,16 @@ fn address_setting(binary: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_failed_test_shows_the_last_lines_of_a_log_and_the_last_warnings_before_them() {
+        let line = |level: &str, n: usize| format!(r#"{{"level":"{level}","n":{n}}}"#);
+        let log: Vec<String> =
+            (0..100).map(|n| if n % 10 == 0 { line("WARN", n) } else { line("INFO", n) }).collect();
+        let expected: Vec<&str> =
+            [40, 50, 60, 70, 80, 90, 94, 95, 96, 97, 98, 99].map(|n: usize| log[n].as_str()).to_vec();
+        assert_eq!(tail(&log.join("\n")), expected.join("\n"));
+    }
 
     #[test]
     fn the_address_setting_is_the_services_name_in_capitals() {

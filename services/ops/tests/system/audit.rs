@@ -58,7 +58,7 @@ impl System {
         }
     }
 
-    fn inboxes(&self) -> [(&'static str, &TestDatabase); 4] {
+    pub(crate) fn inboxes(&self) -> [(&'static str, &TestDatabase); 4] {
         let databases = &self.databases;
         [
             ("email", &databases.email),

@@ -7,7 +7,6 @@ use testkit::{PATIENCE, eventually};
 use uuid::Uuid;
 
 use crate::audit::distinct;
-use crate::shop::Answer;
 use crate::system::{PROVIDERS, Running, system};
 use crate::topics;
 
@@ -106,12 +105,12 @@ async fn an_audit_of_a_healthy_system_under_load_finds_nothing_missing_doubled_o
     let (audited, loaded) = (AtomicUsize::new(0), AtomicBool::new(false));
     // The load lasts until two audits have run beside it, however long they take.
     let load = async {
-        let mut answers = Vec::new();
+        let mut orders = Vec::new();
         while audited.load(Ordering::Relaxed) < 2 {
-            answers.extend(system.shop.orders(AT_ONCE, 4, &AtomicUsize::new(0)).await);
+            orders.extend(system.shop.orders(AT_ONCE, 4, &AtomicUsize::new(0)).await);
         }
         loaded.store(true, Ordering::Relaxed);
-        answers
+        orders
     };
     let audits = async {
         while !loaded.load(Ordering::Relaxed) {
@@ -121,8 +120,7 @@ async fn an_audit_of_a_healthy_system_under_load_finds_nothing_missing_doubled_o
             audited.fetch_add(1, Ordering::Relaxed);
         }
     };
-    let (answers, ()) = tokio::join!(load, audits);
-    let orders: Vec<Uuid> = answers.iter().map(Answer::order_id).collect();
+    let (orders, ()) = tokio::join!(load, audits);
     let report = system.audit(PATIENCE).await;
     assert!(report.clean && report.accepted.orders >= orders.len() as u64, "{report}");
     system.were_accepted_and_applied(&orders).await;

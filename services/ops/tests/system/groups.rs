@@ -22,9 +22,9 @@ impl System {
         assert!(said.contains(&format!("{group} goes on; it was paused since")), "{said}");
     }
 
-    /// The row of a group in `ops groups`.
+    /// The row of a group in `ops groups`, which is asked again as long as it could not read everything.
     async fn group(&self, group: &str) -> Value {
-        let said = self.ops(&["groups", "--json"]).await;
+        let said = eventually("ops groups reads everything", || self.try_ops(&["groups", "--json"])).await;
         let groups: Vec<Value> = serde_json::from_str(&said).expect("JSON");
         groups.into_iter().find(|row| row["group"] == group).expect("a row for each group")
     }

@@ -4,10 +4,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use reqwest::StatusCode;
 use testkit::{Kind, eventually};
-use uuid::Uuid;
 
 use crate::audit::number;
-use crate::shop::Answer;
 use crate::system::{PROVIDERS, System, system};
 use crate::topics;
 
@@ -72,8 +70,7 @@ async fn with_the_providers_gone_orders_are_accepted_and_all_are_delivered_later
         .await;
         system.service_mut(PROVIDERS).kill9();
     };
-    let (answers, ()) = tokio::join!(shop.orders(200, 4, &progress), outage);
-    let orders: Vec<Uuid> = answers.iter().map(Answer::order_id).collect();
+    let (orders, ()) = tokio::join!(shop.orders(200, 4, &progress), outage);
 
     // The other effects do not wait for the providers.
     eventually("stock taken while the providers are away", async || {
@@ -133,18 +130,18 @@ async fn while_postgres_restarts_requests_get_a_503_problem_and_everything_recov
         let mut answers = Vec::new();
         while !over.load(Ordering::Relaxed) {
             let n = answers.len();
-            answers.push(shop.order(n).await);
-            answers.push(shop.get(&format!("/api/orders/{}", before[n % before.len()])).await);
+            answers.push(shop.order_once(n).await);
+            answers.push(shop.get_once(&format!("/api/orders/{}", before[n % before.len()])).await);
         }
         answers
     };
     let restart = async {
         system.stop(Kind::Postgres).await;
         // At least one caller has to meet the closed door, however fast the restart.
-        let refused = shop.order(0).await;
+        let refused = shop.order_once(0).await;
         system.start_again(Kind::Postgres).await;
         eventually("orders are accepted again", async || {
-            let answer = shop.order(1).await;
+            let answer = shop.order_once(1).await;
             if answer.status.is_success() {
                 Ok(())
             } else {

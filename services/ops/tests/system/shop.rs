@@ -43,19 +43,19 @@ impl Shop {
         Self { client, base }
     }
 
+    /// A read that is asked again while the shop says that it cannot serve now.
     pub(crate) async fn get(&self, path: &str) -> Answer {
+        patiently(path, || self.client.get(format!("{}{path}", self.base))).await
+    }
+
+    /// A read that takes the first answer.
+    pub(crate) async fn get_once(&self, path: &str) -> Answer {
         Self::answer(self.client.get(format!("{}{path}", self.base))).await
     }
 
-    /// Order number `n`: two different products, spread over the catalogue.
-    pub(crate) async fn order(&self, n: usize) -> Answer {
-        Self::answer(self.order_request(n)).await
-    }
-
-    fn order_request(&self, n: usize) -> reqwest::RequestBuilder {
-        let (first, second) = (1 + n % PRODUCTS, 1 + (n + 1 + n / PRODUCTS % (PRODUCTS - 1)) % PRODUCTS);
-        let items = json!([{ "product_id": first, "quantity": 1 }, { "product_id": second, "quantity": 1 }]);
-        self.request(n, items)
+    /// Order number `n`, which takes the first answer: two different products, spread over the catalogue.
+    pub(crate) async fn order_once(&self, n: usize) -> Answer {
+        Self::answer(self.request(n, items_of(n))).await
     }
 
     fn request(&self, customer: usize, items: Value) -> reqwest::RequestBuilder {
@@ -69,26 +69,34 @@ impl Shop {
 
     /// One order in the caller's trace.
     pub(crate) async fn order_traced(&self, items: Value, traceparent: &str) -> Answer {
-        Self::answer(self.request(1, items).header("traceparent", traceparent)).await
+        let key = Uuid::new_v4();
+        patiently("an order", || {
+            let request = self.request(1, items.clone()).header("traceparent", traceparent);
+            request.header("Idempotency-Key", key.to_string())
+        })
+        .await
     }
 
-    /// `count` orders, at most `concurrency` at a time; `placed` counts the answers as they come.
-    pub(crate) async fn orders(&self, count: usize, concurrency: usize, placed: &AtomicUsize) -> Vec<Answer> {
+    /// `count` orders, at most `concurrency` at a time; `placed` counts them as they are accepted. Their ids.
+    ///
+    /// As the README tells a client to: an order that got a 503 or no answer is sent again under its idempotency key.
+    pub(crate) async fn orders(&self, count: usize, concurrency: usize, placed: &AtomicUsize) -> Vec<Uuid> {
         let orders = futures::stream::iter(0..count).map(|n| async move {
-            let answer = self.order(n).await;
+            let key = Uuid::new_v4();
+            let request = || self.request(n, items_of(n)).header("Idempotency-Key", key.to_string());
+            let id = patiently("an order", request).await.order_id();
             placed.fetch_add(1, Ordering::Relaxed);
-            answer
+            id
         });
         orders.buffer_unordered(concurrency).collect().await
     }
 
-    /// `count` orders that all have to be accepted; their ids.
+    /// `count` orders, four at a time; their ids.
     pub(crate) async fn accepted_orders(&self, count: usize) -> Vec<Uuid> {
-        let answers = self.orders(count, 4, &AtomicUsize::new(0)).await;
-        answers.iter().map(Answer::order_id).collect()
+        self.orders(count, 4, &AtomicUsize::new(0)).await
     }
 
-    /// As [`Shop::orders`], of a shop that dies: `None` is an order whose caller never got an answer, which the shop may
+    /// `count` orders at a shop that dies: `None` is an order whose caller never got an answer, which the shop may
     /// have taken or not. A caller waits for the shop to be back before the next order, and never repeats one.
     pub(crate) async fn orders_of_a_dying_shop(
         &self,
@@ -97,7 +105,7 @@ impl Shop {
         placed: &AtomicUsize,
     ) -> Vec<Option<Answer>> {
         let orders = futures::stream::iter(0..count).map(|n| async move {
-            let answer = Self::try_answer(self.order_request(n)).await;
+            let answer = try_answer(self.request(n, items_of(n))).await;
             if answer.is_err() {
                 eventually("the shop is back", async || {
                     self.client.get(format!("{}/health/live", self.base)).send().await.map(drop)
@@ -111,11 +119,27 @@ impl Shop {
     }
 
     async fn answer(request: reqwest::RequestBuilder) -> Answer {
-        Self::try_answer(request).await.expect("the shop answers every request, in JSON")
+        try_answer(request).await.expect("the shop answers every request, in JSON")
     }
+}
 
-    async fn try_answer(request: reqwest::RequestBuilder) -> reqwest::Result<Answer> {
-        let response = request.send().await?;
-        Ok(Answer { status: response.status(), body: response.json().await? })
-    }
+fn items_of(n: usize) -> Value {
+    let (first, second) = (1 + n % PRODUCTS, 1 + (n + 1 + n / PRODUCTS % (PRODUCTS - 1)) % PRODUCTS);
+    json!([{ "product_id": first, "quantity": 1 }, { "product_id": second, "quantity": 1 }])
+}
+
+async fn try_answer(request: reqwest::RequestBuilder) -> reqwest::Result<Answer> {
+    let response = request.send().await?;
+    Ok(Answer { status: response.status(), body: response.json().await? })
+}
+
+/// The first answer other than 503, which a service gives when one of its servers does not answer in time: also on a machine that
+/// stands still for seconds.
+pub(crate) async fn patiently(what: &str, request: impl Fn() -> reqwest::RequestBuilder) -> Answer {
+    eventually(what, async || match try_answer(request()).await {
+        Ok(answer) if answer.status == StatusCode::SERVICE_UNAVAILABLE => Err(answer.body.to_string()),
+        Ok(answer) => Ok(answer),
+        Err(error) => Err(format!("{error:?}")),
+    })
+    .await
 }

@@ -3,9 +3,6 @@
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
-use uuid::Uuid;
-
-use crate::shop::Answer;
 use crate::system::{ORDER_API, system};
 
 /// 10 s to drain, and a little for two slow cores.
@@ -15,8 +12,7 @@ const DRAIN: Duration = Duration::from_secs(12);
 async fn sigterm_ends_every_process_with_status_0_within_the_drain_deadline_and_loses_nothing() {
     let mut system = system().await;
     // Work for everybody: the consumers are behind when the signal comes.
-    let answers = system.shop.orders(200, 8, &AtomicUsize::new(0)).await;
-    let orders: Vec<Uuid> = answers.iter().map(Answer::order_id).collect();
+    let orders = system.shop.orders(200, 8, &AtomicUsize::new(0)).await;
 
     for (name, process) in system.services_mut() {
         let status = process.terminate_within(DRAIN).await;

@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use testkit::{Kind, Process, Servers, TestDatabase, free_port};
 use tokio::sync::{MappedMutexGuard, Mutex, MutexGuard};
 
-use crate::shop::Shop;
-use crate::topics::GROUPS;
+use crate::audit::execute;
+use crate::shop::{Answer, Shop, patiently};
 
 pub(crate) const ORDER_API: &str = "order-api";
 pub(crate) const RELAY: &str = "outbox-relay";
@@ -142,8 +142,8 @@ impl System {
         for kind in std::mem::take(&mut self.stopped) {
             self.servers.start_again(kind).await;
         }
-        for group in GROUPS {
-            self.ops(&["resume", group]).await;
+        for (_, database) in self.inboxes() {
+            execute(database, "DELETE FROM intake").await;
         }
         for service in self.services.values_mut() {
             if !service.is_running() {
@@ -234,9 +234,8 @@ impl System {
 
     /// A GET that has to succeed, from any of the services.
     pub(crate) async fn get(&self, service: &str, path: &str) -> Value {
-        let answer = reqwest::get(self.service(service).url(path)).await.expect("the service answers");
-        let status = answer.status();
-        let body: Value = answer.json().await.expect("JSON");
+        let (client, url) = (reqwest::Client::new(), self.service(service).url(path));
+        let Answer { status, body } = patiently(&url, || client.get(&url)).await;
         assert!(status.is_success(), "{service}{path}: {status} {body}");
         body
     }

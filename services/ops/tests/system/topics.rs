@@ -13,7 +13,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::{Headers, Message, OwnedMessage};
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
-use testkit::PATIENCE;
+use testkit::{PATIENCE, next_record};
 use uuid::Uuid;
 
 pub(crate) const GROUPS: [&str; 4] = [EMAIL_GROUP, SMS_GROUP, INVENTORY_GROUP, ANALYTICS_GROUP];
@@ -100,8 +100,7 @@ async fn all_records(brokers: &str, topic: String) -> Vec<OwnedMessage> {
         consumer.assign(&list).expect("assigned");
         let mut found = Vec::new();
         while (found.len() as i64) < expected {
-            let record = consumer.poll(PATIENCE).expect("a record within the time-out").expect("no error");
-            found.push(record.detach());
+            found.push(next_record(&consumer).detach());
         }
         found
     })

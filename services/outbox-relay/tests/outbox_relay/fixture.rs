@@ -15,7 +15,7 @@ use rdkafka::message::{BorrowedMessage, Headers, Message};
 use rdkafka::{Offset, TopicPartitionList};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection, PgConnection, PgPool};
-use testkit::{PATIENCE, Servers, TestDatabase, eventually, within};
+use testkit::{PATIENCE, Servers, TestDatabase, eventually, next_record, within};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -264,7 +264,7 @@ impl Fixture {
     pub(crate) async fn read(&self, count: usize) -> Vec<Record> {
         let reader = self.reader.lock().unwrap().take().unwrap_or_else(|| self.reader_from_start());
         let (reader, records) = tokio::task::spawn_blocking(move || {
-            let records = (0..count).map(|_| record(&next(&reader))).collect();
+            let records = (0..count).map(|_| record(&next_record(&reader))).collect();
             (reader, records)
         })
         .await
@@ -280,7 +280,7 @@ impl Fixture {
         tokio::task::spawn_blocking(move || {
             let total: i64 =
                 (0..PARTITIONS).map(|p| reader.fetch_watermarks(&topic, p, PATIENCE).unwrap().1).sum();
-            (0..total).map(|_| record(&next(&reader))).collect()
+            (0..total).map(|_| record(&next_record(&reader))).collect()
         })
         .await
         .unwrap()
@@ -312,10 +312,6 @@ impl Fixture {
         reader.assign(&list).unwrap();
         reader
     }
-}
-
-fn next(reader: &BaseConsumer) -> BorrowedMessage<'_> {
-    reader.poll(PATIENCE).expect("a record in time").unwrap()
 }
 
 fn record(message: &BorrowedMessage<'_>) -> Record {

@@ -108,7 +108,7 @@ async fn without_its_event_no_order_is_written() {
         .execute(&pool)
         .await
         .unwrap();
-    let answer = shop.order().await;
+    let answer = shop.order_once().await;
     let body = &answer.is_problem(503).body;
     let id = body["order_id"].as_str().unwrap();
     assert!(!body.to_string().contains("outbox"), "a cause is not sent: {body}");

@@ -2,7 +2,7 @@
 
 use clap::Parser;
 use order_api::Config;
-use reqwest::{Client, Response, StatusCode};
+use reqwest::{Client, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
 use sqlx::PgPool;
 use testkit::{Servers, TestDatabase, eventually};
@@ -58,7 +58,7 @@ impl Shop {
 
     pub(crate) async fn ready(&self) {
         eventually("the order API is ready", async || {
-            let answer = self.get("/health/ready").await;
+            let answer = self.get_once("/health/ready").await;
             if answer.status == 200 { Ok(()) } else { Err(answer.body.to_string()) }
         })
         .await;
@@ -69,26 +69,41 @@ impl Shop {
     }
 
     pub(crate) async fn get(&self, path: &str) -> Answer {
-        Answer::read(self.client.get(self.url(path)).send().await.unwrap()).await
+        patiently(|| self.client.get(self.url(path))).await
+    }
+
+    pub(crate) async fn get_once(&self, path: &str) -> Answer {
+        once(self.client.get(self.url(path))).await
     }
 
     pub(crate) async fn post(&self, path: &str, body: &Value) -> Answer {
-        Answer::read(self.client.post(self.url(path)).json(body).send().await.unwrap()).await
+        patiently(|| self.client.post(self.url(path)).json(body)).await
     }
 
     pub(crate) async fn post_under(&self, key: &str, body: &Value) -> Answer {
-        let request = self.client.post(self.url("/api/order")).header("idempotency-key", key).json(body);
-        Answer::read(request.send().await.unwrap()).await
+        patiently(|| self.under(key, body)).await
     }
 
     /// Orders two of product 1 under a key.
     pub(crate) async fn order_under(&self, key: &str) -> Answer {
-        self.post_under(key, &order_for(json!([{ "product_id": 1, "quantity": 2 }]))).await
+        self.post_under(key, &two_of_product_1()).await
+    }
+
+    pub(crate) async fn order_under_once(&self, key: &str) -> Answer {
+        once(self.under(key, &two_of_product_1())).await
     }
 
     /// Orders two of product 1.
     pub(crate) async fn order(&self) -> Answer {
-        self.post("/api/order", &order_for(json!([{ "product_id": 1, "quantity": 2 }]))).await
+        self.post("/api/order", &two_of_product_1()).await
+    }
+
+    pub(crate) async fn order_once(&self) -> Answer {
+        once(self.client.post(self.url("/api/order")).json(&two_of_product_1())).await
+    }
+
+    fn under(&self, key: &str, body: &Value) -> RequestBuilder {
+        self.client.post(self.url("/api/order")).header("idempotency-key", key).json(body)
     }
 
     pub(crate) async fn close(self) {
@@ -135,6 +150,24 @@ impl Answer {
         let errors = self.body["errors"].as_array().map(Vec::as_slice).unwrap_or_default();
         errors.iter().map(|error| error["field"].as_str().unwrap()).collect()
     }
+}
+
+async fn once(request: RequestBuilder) -> Answer {
+    Answer::read(request.send().await.unwrap()).await
+}
+
+/// The first answer other than 503, which a shop gives when its database does not answer in time: also on a machine that stands still
+/// for seconds.
+async fn patiently(request: impl Fn() -> RequestBuilder) -> Answer {
+    eventually("an answer other than 503", async || {
+        let answer = once(request()).await;
+        if answer.status == 503 { Err(answer.body.to_string()) } else { Ok(answer) }
+    })
+    .await
+}
+
+fn two_of_product_1() -> Value {
+    order_for(json!([{ "product_id": 1, "quantity": 2 }]))
 }
 
 pub(crate) fn order_for(items: Value) -> Value {

@@ -19,7 +19,7 @@ const OBSERVER: &str = "observer";
 const BATCH: usize = 1000;
 const BATCH_BYTES: usize = 1 << 20;
 const BATCHES: usize = 4;
-/// Between two questions about a group that moves.
+/// Between two questions about what moves.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Why a topic cannot be read.
@@ -89,7 +89,7 @@ impl TopicReader {
         let consumer = Arc::new(Aside::new(consumer(settings, OBSERVER)?));
         let (asked, name) = (consumer.clone(), topic.to_owned());
         let partitions = blocking(move || {
-            let metadata = asked.fetch_metadata(Some(&name), timeout)?;
+            let metadata = persistently(timeout, |left| asked.fetch_metadata(Some(&name), left))?;
             let known = metadata.topics().first().filter(|topic| topic.error().is_none());
             Ok(known.map_or(0, |topic| topic.partitions().len()))
         })
@@ -109,10 +109,12 @@ impl TopicReader {
     pub async fn watermarks(&self) -> Result<Vec<(i64, i64)>, ReadError> {
         let reader = self.clone();
         let watermarks = blocking(move || {
-            let partitions = 0..reader.partitions;
-            partitions
-                .map(|p| reader.consumer.fetch_watermarks(&reader.topic, number(p), reader.timeout))
-                .collect()
+            let asked = |partition| {
+                persistently(reader.timeout, |left| {
+                    reader.consumer.fetch_watermarks(&reader.topic, number(partition), left)
+                })
+            };
+            (0..reader.partitions).map(asked).collect()
         });
         Ok(watermarks.await?)
     }
@@ -121,10 +123,12 @@ impl TopicReader {
     pub async fn offsets_at(&self, timestamp_ms: i64) -> Result<Vec<Option<i64>>, ReadError> {
         let reader = self.clone();
         let found = blocking(move || {
-            let times = reader.list(std::iter::repeat_n(timestamp_ms, reader.partitions))?;
-            reader.consumer.offsets_for_times(times, reader.timeout)
+            persistently(reader.timeout, |left| {
+                let times = reader.list(timestamp_ms)?;
+                reader.offsets(&reader.consumer.offsets_for_times(times, left)?)
+            })
         });
-        Ok(self.offsets(&found.await?))
+        Ok(found.await?)
     }
 
     /// What `group` has committed on the topic; `None` where it has committed nothing.
@@ -132,18 +136,11 @@ impl TopicReader {
         let member = consumer(&self.settings, group)?;
         let reader = self.clone();
         let found = blocking(move || {
-            let deadline = Instant::now() + reader.timeout;
-            loop {
-                let partitions = reader.list(std::iter::repeat_n(0, reader.partitions))?;
-                match member.committed_offsets(partitions, deadline - Instant::now()) {
-                    Err(error) if is_moving(&error) && Instant::now() + PAUSE < deadline => {
-                        thread::sleep(PAUSE)
-                    }
-                    answer => return answer,
-                }
-            }
+            persistently(reader.timeout, |left| {
+                reader.offsets(&member.committed_offsets(reader.list(0)?, left)?)
+            })
         });
-        Ok(self.offsets(&found.await?))
+        Ok(found.await?)
     }
 
     /// Reads from `from` up to, not including, `to`. Records of one partition come in their order. The channel ends after the
@@ -230,21 +227,43 @@ impl TopicReader {
         Ok(())
     }
 
-    fn list(&self, offsets: impl Iterator<Item = i64>) -> Result<TopicPartitionList, KafkaError> {
+    /// All partitions, each with this offset or time.
+    fn list(&self, offset: i64) -> Result<TopicPartitionList, KafkaError> {
         let mut list = TopicPartitionList::new();
-        for (partition, offset) in offsets.enumerate() {
+        for partition in 0..self.partitions {
             list.add_partition_offset(&self.topic, number(partition), Offset::Offset(offset))?;
         }
         Ok(list)
     }
 
-    fn offsets(&self, list: &TopicPartitionList) -> Vec<Option<i64>> {
+    /// Kafka answers for each partition by itself, be it with an error.
+    fn offsets(&self, list: &TopicPartitionList) -> Result<Vec<Option<i64>>, KafkaError> {
         (0..self.partitions)
-            .map(|partition| match list.find_partition(&self.topic, number(partition))?.offset() {
-                Offset::Offset(offset) => Some(offset),
-                _ => None,
+            .map(|partition| {
+                let Some(answer) = list.find_partition(&self.topic, number(partition)) else {
+                    return Ok(None);
+                };
+                answer.error()?;
+                Ok(match answer.offset() {
+                    Offset::Offset(offset) => Some(offset),
+                    _ => None,
+                })
             })
             .collect()
+    }
+}
+
+/// Asks until there is an answer, for no longer than `timeout`; the question is told how much of that is left.
+fn persistently<T>(
+    timeout: Duration,
+    question: impl Fn(Duration) -> Result<T, KafkaError>,
+) -> Result<T, KafkaError> {
+    let deadline = Instant::now() + timeout;
+    loop {
+        match question(deadline.saturating_duration_since(Instant::now())) {
+            Err(error) if is_moving(&error) && Instant::now() + PAUSE < deadline => thread::sleep(PAUSE),
+            answer => return answer,
+        }
     }
 }
 
@@ -283,12 +302,15 @@ fn record(message: &BorrowedMessage<'_>) -> ReadRecord {
     }
 }
 
-/// The group is being handed from one broker to another, or to the same one after a restart: it is worth asking again. The Kafka protocol calls
-/// both retriable, as it does `CoordinatorLoadInProgress`, about which librdkafka asks again by itself.
+/// A group or a partition is being handed from one broker to another, or to the same one after a restart: it is worth asking again. The Kafka
+/// protocol calls these retriable, as it does `CoordinatorLoadInProgress`, about which librdkafka asks again by itself.
 fn is_moving(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode::{
+        CoordinatorNotAvailable, LeaderNotAvailable, NotCoordinator, NotLeaderForPartition,
+    };
     matches!(
         error.rdkafka_error_code(),
-        Some(RDKafkaErrorCode::NotCoordinator | RDKafkaErrorCode::CoordinatorNotAvailable)
+        Some(NotCoordinator | CoordinatorNotAvailable | NotLeaderForPartition | LeaderNotAvailable)
     )
 }
 

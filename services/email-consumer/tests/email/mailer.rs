@@ -97,12 +97,12 @@ async fn mails_one_after_another_share_one_connection() {
 
 #[tokio::test]
 async fn a_connection_that_the_server_closed_meanwhile_is_replaced() {
-    let provider = Provider::with(Limits { idle: Duration::from_millis(50), ..Limits::default() }).await;
+    let provider = Provider::with(Limits { idle: Duration::from_secs(15), ..Limits::default() }).await;
     let mailer = provider.mailer();
     mailer.send(&mail(Uuid::now_v7())).await.unwrap();
     // Past the provider's patience, and past the time in which a connection is trusted without being asked.
     tokio::time::pause();
-    tokio::time::advance(Duration::from_secs(2)).await;
+    tokio::time::advance(Duration::from_secs(20)).await;
     tokio::time::resume();
     mailer.send(&mail(Uuid::now_v7())).await.unwrap();
 }

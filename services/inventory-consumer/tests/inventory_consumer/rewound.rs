@@ -1,5 +1,6 @@
 //! A group that reads its topic once more, because its offsets were lost.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use contracts::{Envelope, OrderCreated};
@@ -128,7 +129,9 @@ async fn a_group_that_lost_its_offsets_doubles_nothing_and_neither_does_one_that
     group.read_to_the_end().await;
     assert_eq!(books(&pool).await, before);
     let letters = group.letters().await;
-    assert_eq!(letters.len(), 10, "nobody knows of the forgotten ones whether they were applied");
+    // At least once, as all that is published.
+    let given_up: BTreeSet<_> = letters.iter().map(|letter| letter.source_offset).collect();
+    assert_eq!(given_up.len(), 10, "nobody knows of the forgotten ones whether they were applied");
     assert!(letters.iter().all(|letter| letter.reason.starts_with("beyond-horizon: ")), "{letters:?}");
     assert_balanced(&pool).await;
 }

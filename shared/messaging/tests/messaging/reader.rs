@@ -124,3 +124,21 @@ async fn a_group_that_moves_to_another_broker_is_asked_again() {
         cluster.clear_request_errors(RDKafkaApiKey::OffsetFetch);
     }
 }
+
+#[tokio::test]
+async fn a_partition_that_moves_to_another_broker_is_asked_again() {
+    let (cluster, kafka) = cluster();
+    publish(&kafka, 0..10).await;
+    let reader = TopicReader::connect(&kafka, TOPIC, PATIENCE).await.unwrap();
+    let watermarks = reader.watermarks().await.unwrap();
+    for moving in [
+        RDKafkaRespErr::RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION,
+        RDKafkaRespErr::RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE,
+    ] {
+        // More often than librdkafka asks by itself.
+        cluster.request_errors(RDKafkaApiKey::ListOffsets, &[moving; 20]);
+        let asked = reader.watermarks().await;
+        assert_eq!(asked.unwrap_or_else(|error| panic!("{moving:?}: {error}")), watermarks);
+        cluster.clear_request_errors(RDKafkaApiKey::ListOffsets);
+    }
+}

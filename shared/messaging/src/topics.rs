@@ -1,6 +1,6 @@
 //! Creating topics.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
 use rdkafka::admin::{
@@ -11,6 +11,9 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 use crate::aside::Aside;
 use crate::settings::KafkaSettings;
+
+/// Between two attempts, while the cluster has too few brokers.
+const PAUSE: Duration = Duration::from_millis(250);
 
 /// A topic as it has to exist.
 #[derive(Clone, Debug)]
@@ -88,15 +91,29 @@ pub async fn ensure_topics(
         })
         .collect();
     let options = AdminOptions::new().operation_timeout(Some(timeout)).request_timeout(Some(timeout));
+    let deadline = Instant::now() + timeout;
     let mut created = Vec::new();
-    let mut existing = Vec::new();
-    for outcome in admin.create_topics(&wanted, &options).await? {
-        match outcome {
-            Ok(name) => created.push(name),
-            Err((name, RDKafkaErrorCode::TopicAlreadyExists)) => existing.push(name),
-            Err((name, code)) => return Err(TopicsError::Refused { name, reason: code.to_string() }),
+    let existing = loop {
+        let (mut existing, mut all) = (Vec::new(), true);
+        for outcome in admin.create_topics(&wanted, &options).await? {
+            match outcome {
+                Ok(name) => created.push(name),
+                Err((name, RDKafkaErrorCode::TopicAlreadyExists)) if created.contains(&name) => {}
+                Err((name, RDKafkaErrorCode::TopicAlreadyExists)) => existing.push(name),
+                Err((name, code)) => {
+                    // Also said while a cluster has lost sight of its brokers, as it does for some seconds when they start.
+                    if code != RDKafkaErrorCode::InvalidReplicationFactor || Instant::now() > deadline {
+                        return Err(TopicsError::Refused { name, reason: code.to_string() });
+                    }
+                    all = false;
+                }
+            }
         }
-    }
+        if all {
+            break existing;
+        }
+        tokio::time::sleep(PAUSE).await;
+    };
     if !existing.is_empty() {
         let checked = topics.to_vec();
         tokio::task::spawn_blocking(move || check_partitions(&admin, &checked, &existing, timeout))

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
@@ -30,11 +30,16 @@ pub(crate) async fn create_topic(brokers: &str, name: &str, partitions: i32) -> 
     let admin: AdminClient<DefaultClientContext> = config(brokers).create()?;
     let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
     let options = AdminOptions::new().operation_timeout(Some(PATIENCE)).request_timeout(Some(PATIENCE));
-    for answer in admin.create_topics([&topic], &options).await.context("Kafka takes no new topics")? {
-        if let Err((name, code)) = answer {
-            bail!("Kafka refused the topic {name}: {code}");
+    // A broker that its controller has lost sight of takes no topics; one that was created meanwhile is what we want.
+    crate::eventually(&format!("the topic {name}"), async || {
+        let answers = admin.create_topics([&topic], &options).await.map_err(|error| error.to_string())?;
+        match answers.first() {
+            Some(Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists))) => Ok(()),
+            Some(Err((_, code))) => Err(code.to_string()),
+            None => Err("no answer".to_owned()),
         }
-    }
+    })
+    .await;
     crate::eventually(&format!("leaders for the topic {name}"), async || {
         match leaders(brokers, Some(name)).await.map_err(|error| format!("{error:#}"))? {
             with_leader if with_leader == partitions => Ok(()),

@@ -33,7 +33,8 @@ impl Fixture {
         let topic = format!("ops-outbox-{}", Uuid::new_v4());
         let limit = LIMIT.to_string();
         let new = NewTopic::new(&topic, 1, TopicReplication::Fixed(1)).set("max.message.bytes", &limit);
-        admin.create_topics([&new], &AdminOptions::new()).await.unwrap();
+        let created = admin.create_topics([&new], &AdminOptions::new()).await.unwrap();
+        assert!(created.iter().all(Result::is_ok), "{created:?}");
         let settings = [("ORDERS_DATABASE_URL", database.url()), ("KAFKA_BROKERS", servers.kafka_brokers())];
         let relay = Process::spawn("outbox-relay", &settings).await;
         Self { pool: database.pool().await, database, topic, admin, _relay: relay }

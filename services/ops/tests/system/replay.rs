@@ -74,7 +74,7 @@ async fn dead_letters_come_back_to_the_group_that_gave_them_up_and_reach_no_othe
     let orders = system.shop.accepted_orders(ORDERS).await;
     eventually("their dead letters", async || {
         let grown = topics::dead_letter_counts(brokers).await[EMAIL_GROUP] - before[EMAIL_GROUP];
-        if grown == ORDERS as i64 { Ok(()) } else { Err(format!("{grown} letters")) }
+        if grown == ORDERS { Ok(()) } else { Err(format!("{grown} letters")) }
     })
     .await;
     let report = system.audit(PATIENCE).await;
@@ -105,5 +105,5 @@ async fn dead_letters_come_back_to_the_group_that_gave_them_up_and_reach_no_othe
     let mut expected = replays;
     expected.insert(EMAIL_GROUP, expected[EMAIL_GROUP] + ORDERS as i64);
     assert_eq!(topics::replay_counts(brokers).await, expected);
-    assert_eq!(topics::dead_letter_counts(brokers).await[EMAIL_GROUP], before[EMAIL_GROUP] + ORDERS as i64);
+    assert_eq!(topics::dead_letter_counts(brokers).await[EMAIL_GROUP], before[EMAIL_GROUP] + ORDERS);
 }

@@ -14,7 +14,7 @@ async fn a_row_that_commits_after_rows_with_higher_ids_is_published_too() {
     for _ in 0..100 {
         fixture.insert(Uuid::now_v7(), 1, "{}").await;
     }
-    let relay = fixture.relay();
+    let relay = fixture.patient_relay();
     assert!(fixture.read(100).await.iter().all(|record| record.key != late.to_string()));
     slow.commit().await.unwrap();
     fixture.until_empty().await;
@@ -25,7 +25,7 @@ async fn a_row_that_commits_after_rows_with_higher_ids_is_published_too() {
 #[tokio::test]
 async fn later_events_of_a_key_do_not_overtake_one_that_was_committed_late() {
     let fixture = Fixture::new().await;
-    let relay = fixture.relay();
+    let relay = fixture.patient_relay();
     let (late, other) = (Uuid::now_v7(), Uuid::now_v7());
     for round in 0..10 {
         // The transaction has an id before its row has one, as with every writer that locks the aggregate first.
@@ -115,7 +115,7 @@ async fn a_transaction_that_somebody_keeps_open_keeps_nothing_from_being_publish
     // A superuser's: no time-out of a service's role ends it. It has written, so it holds back what statements may see as past.
     let mut open = fixture.superuser().await;
     sqlx::raw_sql("BEGIN; CREATE TABLE elsewhere (n integer)").execute(&mut open).await.unwrap();
-    let relay = fixture.relay();
+    let relay = fixture.patient_relay();
     for batch in 0..5 {
         sqlx::query(
             "INSERT INTO outbox (topic, aggregate_id, sequence, event_id, event_type, source, payload)

@@ -47,7 +47,7 @@ async fn an_event_that_kafka_refuses_blocks_its_own_key_and_no_other() {
     fixture.insert(refused, 1, &too_large).await;
     fixture.insert(refused, 2, "{}").await;
     fixture.insert(fine, 1, "{}").await;
-    let relay = fixture.relay();
+    let relay = fixture.patient_relay();
     let reason = fixture.until_blocked(refused).await;
     assert_eq!(fixture.read(1).await[0].key, fine.to_string());
     fixture.insert(fine, 2, "{}").await;

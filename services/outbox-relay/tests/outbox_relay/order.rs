@@ -133,7 +133,7 @@ async fn a_hot_key_does_not_keep_other_keys_of_its_bucket_waiting() {
     .unwrap();
     let others: Vec<Uuid> = (0..300).map(|_| Uuid::now_v7()).collect();
     fixture.insert_for_all(&others, 1).await;
-    let relay = fixture.relay();
+    let relay = fixture.patient_relay();
     // Rows of the hot key go one after the other; most of them still wait when the last of the others is through.
     let waiting = "SELECT count(*) FILTER (WHERE aggregate_id <> $1), count(*) FILTER (WHERE aggregate_id = $1) FROM outbox";
     let behind: i64 = testkit::eventually("the other keys are published", async || {

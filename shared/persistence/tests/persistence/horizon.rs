@@ -129,7 +129,15 @@ async fn a_delivery_that_waits_for_the_row_of_its_event_holds_the_pruning_up() {
     sqlx::query("DELETE FROM inbox").execute(&mut *deleting).await.unwrap();
     let waiting = tokio::spawn({
         let pool = pool.clone();
-        async move { arrive_alone(&pool, old).await }
+        async move {
+            let mut transaction = pool.begin().await.unwrap();
+            // It waits for as long as this test does, and not for as long as its role may.
+            let patient = "SET LOCAL lock_timeout = 0; SET LOCAL statement_timeout = 0";
+            sqlx::raw_sql(patient).execute(&mut *transaction).await.unwrap();
+            let arrival = inbox::first_delivery(&mut transaction, old).await.unwrap();
+            transaction.commit().await.unwrap();
+            arrival
+        }
     });
     eventually("the delivery waits", async || {
         let waits =

@@ -303,15 +303,13 @@ fn record(message: &BorrowedMessage<'_>) -> ReadRecord {
 }
 
 /// A group or a partition is being handed from one broker to another, or to the same one after a restart: it is worth asking again. The Kafka
-/// protocol calls these retriable, as it does `CoordinatorLoadInProgress`, about which librdkafka asks again by itself.
+/// protocol calls these retriable, as it does `CoordinatorLoadInProgress`, about which librdkafka asks again by itself. `UnknownPartition` is
+/// librdkafka's own word for one that nobody serves at the moment.
 fn is_moving(error: &KafkaError) -> bool {
-    use RDKafkaErrorCode::{
-        CoordinatorNotAvailable, LeaderNotAvailable, NotCoordinator, NotLeaderForPartition,
-    };
-    matches!(
-        error.rdkafka_error_code(),
-        Some(NotCoordinator | CoordinatorNotAvailable | NotLeaderForPartition | LeaderNotAvailable)
-    )
+    use RDKafkaErrorCode as Code;
+    let of_group = [Code::NotCoordinator, Code::CoordinatorNotAvailable];
+    let of_partition = [Code::NotLeaderForPartition, Code::LeaderNotAvailable, Code::UnknownPartition];
+    error.rdkafka_error_code().is_some_and(|code| of_group.contains(&code) || of_partition.contains(&code))
 }
 
 /// Kafka counts partitions in 32 bits.

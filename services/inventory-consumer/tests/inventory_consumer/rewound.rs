@@ -130,7 +130,8 @@ async fn a_group_that_lost_its_offsets_doubles_nothing_and_neither_does_one_that
     assert_eq!(books(&pool).await, before);
     let letters = group.letters().await;
     // At least once, as all that is published.
-    let given_up: BTreeSet<_> = letters.iter().map(|letter| letter.source_offset).collect();
+    let place = |letter: &Letter| (letter.source_partition, letter.source_offset);
+    let given_up: BTreeSet<_> = letters.iter().map(place).collect();
     assert_eq!(given_up.len(), 10, "nobody knows of the forgotten ones whether they were applied");
     assert!(letters.iter().all(|letter| letter.reason.starts_with("beyond-horizon: ")), "{letters:?}");
     assert_balanced(&pool).await;

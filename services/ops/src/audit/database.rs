@@ -1,7 +1,6 @@
 //! Reading a database as it was at one moment.
 
 use std::str::FromStr;
-use std::time::Duration;
 
 use anyhow::Context;
 use futures::TryStreamExt;
@@ -9,10 +8,7 @@ use sqlx::postgres::{PgArguments, PgConnectOptions, PgRow};
 use sqlx::query::Query;
 use sqlx::{ConnectOptions, PgConnection, Postgres};
 
-/// How long a connection may take.
-const CONNECT: Duration = Duration::from_secs(5);
-/// How long the next row may take. The role's own time-out ends a statement that takes longer as a whole.
-const NEXT_ROW: Duration = Duration::from_secs(60);
+use super::PATIENCE;
 
 /// A connection in a transaction that sees one state of the database and changes nothing, whatever the role may do.
 ///
@@ -30,9 +26,9 @@ pub(super) async fn connect(url: &str, name: &str) -> anyhow::Result<PgConnectio
     let options = PgConnectOptions::from_str(url)
         .map_err(|_| persistence::pool::BadDatabaseUrl)?
         .application_name("ops audit");
-    tokio::time::timeout(CONNECT, options.connect())
+    tokio::time::timeout(PATIENCE, options.connect())
         .await
-        .with_context(|| format!("database {name}: no answer within {CONNECT:?}"))?
+        .with_context(|| format!("database {name}: no answer within {PATIENCE:?}"))?
         .with_context(|| format!("cannot connect to database {name}"))
 }
 
@@ -49,8 +45,8 @@ pub(super) async fn each(
     Ok(())
 }
 
-/// Bounds a wait for the database.
+/// Bounds a wait for the database. The role's own time-out ends a statement that takes longer as a whole.
 pub(super) async fn in_time<T>(work: impl Future<Output = Result<T, sqlx::Error>>) -> anyhow::Result<T> {
-    let answer = tokio::time::timeout(NEXT_ROW, work).await;
-    Ok(answer.with_context(|| format!("no answer within {NEXT_ROW:?}"))??)
+    let answer = tokio::time::timeout(PATIENCE, work).await;
+    Ok(answer.with_context(|| format!("no answer within {PATIENCE:?}"))??)
 }

@@ -9,8 +9,9 @@ use messaging::dead_letters;
 use messaging::headers::{self, dead_letter};
 use messaging::reader::{ReadRecord, TopicReader};
 
+use super::PATIENCE;
 use super::compare::Orders;
-use super::topic::{Group, PATIENCE, starts};
+use super::topic::{Group, starts};
 use crate::replays::Replays;
 
 pub(super) struct Letters {

@@ -22,12 +22,15 @@ mod stages;
 mod topic;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 pub use protocol::audit;
 pub(crate) use protocol::{MissingEvents, Search, find_missing};
 pub use report::{AcceptedTotals, Report};
 pub use settings::{AuditDatabases, AuditSettings, Provider};
 
+/// How long Kafka, the provider or a database may take for an answer. An audit waits for minutes anyhow, and is made when things go badly.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// The exit status of an audit that could not be made.
 const NOT_AUDITED: u8 = crate::WRONG_ARGUMENTS;
 

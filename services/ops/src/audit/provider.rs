@@ -1,16 +1,13 @@
 //! The provider's own books: what it delivered and what it recognised as a repeat.
 
-use std::time::Duration;
-
 use anyhow::Context;
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use uuid::Uuid;
 
+use super::PATIENCE;
 use super::compare::{Once, Orders};
 
-/// How long one page may take.
-const PAGE: Duration = Duration::from_secs(15);
 /// Entries in a page.
 const ENTRIES: usize = 5000;
 
@@ -66,7 +63,7 @@ pub(super) async fn read(
     email: &mut Once,
     sms: &mut Once,
 ) -> anyhow::Result<Strangers> {
-    let client = reqwest::Client::builder().timeout(PAGE).build()?;
+    let client = reqwest::Client::builder().timeout(PATIENCE).build()?;
     let mut strangers = Strangers::default();
     // Where the journal ended when we began: it may grow faster than we read.
     let (mut after, mut end) = (0, u64::MAX);

@@ -14,14 +14,13 @@ use sqlx::PgConnection;
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use super::PATIENCE;
 use super::accepted::look_up;
 use super::compare::{Event, Orders, Published, Seen, minute_of};
 use super::letters::Letters;
 use crate::offsets::{behind, next_offsets};
 use crate::time::CLOCKS;
 
-/// How long Kafka may take for an answer.
-pub(super) const PATIENCE: Duration = Duration::from_secs(15);
 /// How often we look how far the groups are.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 

@@ -54,10 +54,11 @@ pub(crate) async fn create_topic(brokers: &str, name: &str, partitions: i32) -> 
 pub fn next_record(consumer: &BaseConsumer) -> BorrowedMessage<'_> {
     use RDKafkaErrorCode::{AllBrokersDown, BrokerTransportFailure};
     loop {
-        match consumer.poll(PATIENCE).expect("a record in time") {
-            Ok(record) => return record,
-            Err(KafkaError::MessageConsumption(AllBrokersDown | BrokerTransportFailure)) => {}
-            Err(error) => panic!("no record: {error}"),
+        match consumer.poll(PATIENCE) {
+            Some(Ok(record)) => return record,
+            Some(Err(KafkaError::MessageConsumption(AllBrokersDown | BrokerTransportFailure))) => {}
+            Some(Err(error)) => panic!("no record: {error}"),
+            None => panic!("no record within {PATIENCE:?}"),
         }
     }
 }

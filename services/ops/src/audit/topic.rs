@@ -114,12 +114,20 @@ impl Topic {
         }
         loop {
             let mut groups = GROUPS.map(|name| Group { name, ..Group::default() });
-            for (group, (letters, retry_ends)) in groups.iter_mut().zip(self.letters.iter().zip(&retry_ends))
+            let mut committed = Vec::with_capacity(groups.len());
+            for group in &groups {
+                committed.push(self.reader.committed(group.name).await?);
+            }
+            // After the offsets, and not the ends, which a group may have passed: an offset beyond the end of a partition is one that
+            // Kafka has lost.
+            let watermarks = self.reader.watermarks().await?;
+            for (((group, committed), letters), retry_ends) in
+                groups.iter_mut().zip(committed).zip(&self.letters).zip(&retry_ends)
             {
-                let (next, behind) = progress(&self.reader, group.name, &ends).await?;
-                let (next_retry, retries_behind) = progress(&letters.retries, group.name, retry_ends).await?;
-                (group.next, group.next_retry) = (next, next_retry);
-                group.records_behind = behind + retries_behind;
+                let retried = letters.retries.committed(group.name).await?;
+                group.next = next_offsets(&committed, &watermarks);
+                group.next_retry = next_offsets(&retried, &letters.retries.watermarks().await?);
+                group.records_behind = behind(&group.next, &ends) + behind(&group.next_retry, retry_ends);
             }
             if groups.iter().all(|group| group.records_behind == 0) || Instant::now() + LOOK_EVERY > deadline
             {
@@ -213,16 +221,6 @@ impl Rest {
             self.late.push(Late { id, minute: event.minute, revenue_cents: created.data.total.cents() });
         }
     }
-}
-
-/// The offset that a group reads next, by partition, and how many records it has still to read up to `ends`.
-async fn progress(reader: &TopicReader, group: &str, ends: &[(i64, i64)]) -> anyhow::Result<(Vec<i64>, i64)> {
-    let committed = reader.committed(group).await?;
-    // After the offsets, and not `ends`, which the group may have passed: an offset beyond the end of a partition is one that Kafka has lost.
-    let watermarks = reader.watermarks().await?;
-    let next = next_offsets(&committed, &watermarks);
-    let behind = behind(&next, ends);
-    Ok((next, behind))
 }
 
 /// Where to begin: at `since`, or with the oldest record.

@@ -68,8 +68,8 @@ async fn a_redis_that_hangs_slows_a_few_reads_and_not_every_one() {
     for _ in 0..100 {
         assert_eq!(shop.get("/api/product/4").await.status, 200);
     }
-    // Waiting for Redis every time takes 20 s and more.
-    assert!(started.elapsed() < Duration::from_secs(19), "{:?}", started.elapsed());
+    // Waiting for Redis every time would take 20 s and more.
+    assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
 
     proxy.let_answers_through();
     eventually("the health check finds Redis again, long before the cool-down ends", async || {

@@ -2,8 +2,8 @@
 
 use messaging::KafkaSettings;
 
-use crate::chaos;
 use crate::ladders::consumer;
+use crate::{bench, chaos};
 
 /// Load on the whole system.
 #[derive(clap::Parser)]
@@ -19,6 +19,8 @@ pub struct Config {
 pub enum Command {
     /// Kill, freeze and restart everything under load, then audit. `./dev chaos` brings the stack for it
     Chaos(chaos::Settings),
+    /// Measure the relay or the consumer runtime beside references. `./dev bench` brings the servers for it
+    Bench(bench::Settings),
     /// Make the topics and the table that `chaos` needs beside what the system has
     ChaosPrepare(Prepare),
     /// The consumer that watches order per key

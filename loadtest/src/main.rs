@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use loadtest::ladders::consumer;
-use loadtest::{Command, Config, chaos};
+use loadtest::{Command, Config, bench, chaos};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -13,6 +13,7 @@ async fn main() -> ExitCode {
     let config: Config = service_runtime::settings::load();
     match config.command {
         Command::Chaos(settings) => chaos::run(settings).await,
+        Command::Bench(settings) => bench::run(settings).await,
         Command::ChaosPrepare(settings) => match chaos::prepare(&settings.orders, &settings.kafka).await {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {

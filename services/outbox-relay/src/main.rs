@@ -7,7 +7,8 @@ use outbox_relay::Config;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-#[tokio::main]
+// One thread: the loop is one, and Kafka's client has threads of its own.
+#[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let config: Config = service_runtime::settings::load();
     service_runtime::process::main("outbox-relay", config.http_addr, |listener, shutdown| {

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use messaging::{KafkaSettings, Producer};
+use messaging::KafkaSettings;
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 
 use crate::point::Observer;
 use crate::status::RelayStatus;
 use crate::wake::Wake;
-use crate::work::Work;
+use crate::work::{self, Work};
 
 /// How the relay works. The defaults suit production; tests shorten them.
 #[derive(Clone, Copy, Debug)]
@@ -21,13 +21,15 @@ pub struct RelaySettings {
     pub tending: Duration,
     /// How long a record may wait for its acknowledgement. Shorter than the lease, so that nothing is in flight when it ends.
     pub message_timeout: Duration,
+    /// How long a record waits for others of its partition. Rows are claimed in company, so there is little to wait for.
+    pub linger: Duration,
     /// Most rows of a bucket in one claim.
     pub per_bucket: usize,
     /// Most rows in flight. Twice as many are in hand at most.
     pub in_flight: usize,
-    /// First wait after a claim that found nothing new; doubled up to `longest_idle`.
+    /// From one claim to the next while there is something new; doubled up to `longest_idle` while there is not.
     pub shortest_idle: Duration,
-    /// Longest wait after an empty claim.
+    /// Longest time between two claims.
     pub longest_idle: Duration,
     /// Longest time between two sweeps, which read every bucket from its beginning; longer when a sweep takes long, so that
     /// sweeping stays below a tenth of the time.
@@ -46,9 +48,10 @@ impl Default for RelaySettings {
             lease: Duration::from_secs(4),
             tending: Duration::from_millis(500),
             message_timeout: Duration::from_secs(2),
+            linger: Duration::from_micros(500),
             per_bucket: 64,
             in_flight: 4096,
-            shortest_idle: Duration::from_millis(5),
+            shortest_idle: Duration::from_millis(2),
             longest_idle: Duration::from_millis(250),
             sweep: Duration::from_secs(1),
             mark_every: 64_000,
@@ -74,8 +77,8 @@ impl Relay {
         settings: RelaySettings,
         status: RelayStatus,
     ) -> anyhow::Result<Self> {
-        let producer = Producer::new(&kafka, "outbox-relay", settings.message_timeout)?;
-        Ok(Self { pool: pool.clone(), work: Work::new(pool, kafka, producer, settings, status) })
+        let outlet = work::outlet(&kafka, &settings)?;
+        Ok(Self { pool: pool.clone(), work: Work::new(pool, kafka, outlet, settings, status) })
     }
 
     /// Has `observer` called at each [`Point`](crate::Point), for tests.

@@ -5,12 +5,14 @@ pub mod consumer;
 pub mod dead_letters;
 pub mod groups;
 pub mod headers;
+mod outlet;
 mod partitioner;
 mod producer;
 pub mod reader;
 mod settings;
 mod topics;
 
+pub use outlet::{BorrowedRecord, Outlet};
 pub use partitioner::partition_of;
 pub use producer::{OutgoingRecord, Producer, PublishError};
 pub use settings::{GuardSettings, KafkaSettings, RetrySettings};

@@ -3,16 +3,19 @@
 use std::time::Duration;
 
 use futures::future::join_all;
-use rdkafka::ClientConfig;
+use rdkafka::client::Client;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::OwnedHeaders;
 use rdkafka::producer::{FutureProducer, FutureRecord, Producer as _};
+use rdkafka::{ClientConfig, ClientContext};
 
 use crate::headers;
 use crate::settings::KafkaSettings;
 
 /// The most that librdkafka can be told to take; its own limit is 1,000,000 bytes.
 const LARGEST: &str = "1000000000";
+/// How long records wait for company.
+const LINGER: Duration = Duration::from_millis(2);
 
 /// A record to be published.
 #[derive(Clone, Debug)]
@@ -72,7 +75,7 @@ impl Producer {
         client_id: &str,
         message_timeout: Duration,
     ) -> Result<Self, KafkaError> {
-        Self::with(ClientConfig::new(), settings, client_id, message_timeout)
+        Ok(Self { inner: config(settings, client_id, message_timeout, LINGER).create()? })
     }
 
     /// As [`Self::new`], for dead letters and replays: they are larger than the records that they carry, so their size is left to the topic's
@@ -82,32 +85,8 @@ impl Producer {
         client_id: &str,
         message_timeout: Duration,
     ) -> Result<Self, KafkaError> {
-        let mut config = ClientConfig::new();
-        config.set("message.max.bytes", LARGEST);
-        Self::with(config, settings, client_id, message_timeout)
-    }
-
-    fn with(
-        mut config: ClientConfig,
-        settings: &KafkaSettings,
-        client_id: &str,
-        message_timeout: Duration,
-    ) -> Result<Self, KafkaError> {
-        let inner = config
-            .set("bootstrap.servers", &settings.brokers)
-            .set("client.id", client_id)
-            .set("acks", "all")
-            .set("enable.idempotence", "true")
-            .set("compression.type", "lz4")
-            .set("linger.ms", "2")
-            // What Java clients use: the same key goes to the same partition whoever writes it.
-            .set("partitioner", "murmur2_random")
-            .set("message.timeout.ms", message_timeout.as_millis().to_string())
-            // A topic that is missing is called so before the record times out, and not after the default of 30 s.
-            .set("topic.metadata.propagation.max.ms", "1000")
-            .set("reconnect.backoff.max.ms", "1000")
-            .create()?;
-        Ok(Self { inner })
+        let mut config = config(settings, client_id, message_timeout, LINGER);
+        Ok(Self { inner: config.set("message.max.bytes", LARGEST).create()? })
     }
 
     /// Enqueues a record at once; the future is its outcome. Records of one key are written in the order in which they were enqueued.
@@ -132,7 +111,7 @@ impl Producer {
                 },
                 Err(error) => Err(error),
             };
-            outcome.map_err(|error| producer.classify(&error))
+            outcome.map_err(|error| classify(producer.inner.client(), &error))
         }
     }
 
@@ -164,32 +143,57 @@ impl Producer {
             Err(_) => Err("the check was cancelled".to_owned()),
         }
     }
+}
 
-    fn classify(&self, error: &KafkaError) -> PublishError {
-        if let Some((code, reason)) = self.inner.client().fatal_error() {
-            return PublishError::Fatal(format!("{code}: {reason}"));
-        }
-        let reason = error.to_string();
-        match error.rdkafka_error_code() {
-            Some(RDKafkaErrorCode::Fatal) => PublishError::Fatal(reason),
-            Some(
-                RDKafkaErrorCode::MessageSizeTooLarge
-                | RDKafkaErrorCode::InvalidMessage
-                | RDKafkaErrorCode::InvalidMessageSize
-                | RDKafkaErrorCode::InvalidRecord
-                | RDKafkaErrorCode::InvalidTimestamp
-                | RDKafkaErrorCode::PolicyViolation,
-            ) => PublishError::Refused(reason),
-            Some(
-                RDKafkaErrorCode::UnknownTopicOrPartition
-                | RDKafkaErrorCode::UnknownTopic
-                | RDKafkaErrorCode::UnknownPartition
-                | RDKafkaErrorCode::InvalidTopic
-                | RDKafkaErrorCode::TopicAuthorizationFailed
-                | RDKafkaErrorCode::ClusterAuthorizationFailed
-                | RDKafkaErrorCode::Authentication,
-            ) => PublishError::Misconfigured(reason),
-            _ => PublishError::Unavailable(reason),
-        }
+/// What every producer of records is set to.
+pub(crate) fn config(
+    settings: &KafkaSettings,
+    client_id: &str,
+    message_timeout: Duration,
+    linger: Duration,
+) -> ClientConfig {
+    let mut config = ClientConfig::new();
+    config
+        .set("bootstrap.servers", &settings.brokers)
+        .set("client.id", client_id)
+        .set("acks", "all")
+        .set("enable.idempotence", "true")
+        .set("compression.type", "lz4")
+        .set("linger.ms", (linger.as_secs_f64() * 1e3).to_string())
+        // What Java clients use: the same key goes to the same partition whoever writes it.
+        .set("partitioner", "murmur2_random")
+        .set("message.timeout.ms", message_timeout.as_millis().to_string())
+        // A topic that is missing is called so before the record times out, and not after the default of 30 s.
+        .set("topic.metadata.propagation.max.ms", "1000")
+        .set("reconnect.backoff.max.ms", "1000");
+    config
+}
+
+/// What an error of `client` means for the record.
+pub(crate) fn classify<C: ClientContext>(client: &Client<C>, error: &KafkaError) -> PublishError {
+    if let Some((code, reason)) = client.fatal_error() {
+        return PublishError::Fatal(format!("{code}: {reason}"));
+    }
+    let reason = error.to_string();
+    match error.rdkafka_error_code() {
+        Some(RDKafkaErrorCode::Fatal) => PublishError::Fatal(reason),
+        Some(
+            RDKafkaErrorCode::MessageSizeTooLarge
+            | RDKafkaErrorCode::InvalidMessage
+            | RDKafkaErrorCode::InvalidMessageSize
+            | RDKafkaErrorCode::InvalidRecord
+            | RDKafkaErrorCode::InvalidTimestamp
+            | RDKafkaErrorCode::PolicyViolation,
+        ) => PublishError::Refused(reason),
+        Some(
+            RDKafkaErrorCode::UnknownTopicOrPartition
+            | RDKafkaErrorCode::UnknownTopic
+            | RDKafkaErrorCode::UnknownPartition
+            | RDKafkaErrorCode::InvalidTopic
+            | RDKafkaErrorCode::TopicAuthorizationFailed
+            | RDKafkaErrorCode::ClusterAuthorizationFailed
+            | RDKafkaErrorCode::Authentication,
+        ) => PublishError::Misconfigured(reason),
+        _ => PublishError::Unavailable(reason),
     }
 }

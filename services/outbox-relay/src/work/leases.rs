@@ -69,7 +69,7 @@ impl Work {
     /// Buckets that can be given back.
     fn clear_of_work(&self) -> Vec<i16> {
         // A statement that is on its way may still concern them.
-        if self.leaving.is_empty() || !self.database.is_free() {
+        if self.leaving.is_empty() || !self.database.is_free() || !self.settling.is_free() {
             return Vec::new();
         }
         let busy = self.lanes.buckets();

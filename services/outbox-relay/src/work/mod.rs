@@ -1,11 +1,13 @@
 //! The loop. It owns everything and awaits everything in one place: acknowledgements, the database, the clock, wake-ups.
 //!
-//! Two things are asked of the database at a time at most: one about leases, and one about rows. That statements about rows
-//! follow one another is what the [horizon](crate::horizon) and the unblocking of keys rest on.
+//! Three things are asked of the database at a time at most: one about leases, one about rows that wait, and the removal of rows. That
+//! statements about rows that wait follow one another is what the [horizon](crate::horizon) and the unblocking of keys rest on.
 
+mod kept;
 mod leases;
 mod rows;
 mod sending;
+mod settling;
 mod sweeps;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -13,8 +15,7 @@ use std::future::{pending, ready};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use futures::stream::{FuturesUnordered, StreamExt};
-use messaging::{KafkaSettings, Producer};
+use messaging::{KafkaSettings, Outlet};
 use persistence::outbox::{self, Lease, Row};
 use sqlx::PgPool;
 use tokio::time::{Instant, sleep_until, timeout};
@@ -22,9 +23,11 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use uuid::Uuid;
 
+use self::kept::Kept;
 use self::leases::Tending;
 use self::rows::{Claims, Done};
-use self::sending::Report;
+pub(crate) use self::sending::outlet;
+use self::settling::Settled;
 use crate::horizon::Horizon;
 use crate::lanes::Lanes;
 use crate::point::{Observer, Point};
@@ -38,7 +41,7 @@ const FAREWELL: Duration = Duration::from_secs(1);
 pub(crate) struct Work {
     pool: PgPool,
     kafka: KafkaSettings,
-    producer: Producer,
+    outlet: Outlet<Uuid>,
     settings: RelaySettings,
     status: RelayStatus,
     observer: Option<Observer>,
@@ -60,14 +63,18 @@ pub(crate) struct Work {
     refused: VecDeque<(Row, String)>,
     /// An operator has released keys.
     released: bool,
+    asking: Kept,
     database: Slot<Done>,
+    removing: Kept,
+    settling: Slot<Settled>,
+    /// When it was last begun.
+    last_settled: Instant,
     /// The database is left alone until then.
     database_rests: Option<Instant>,
 
-    deliveries: FuturesUnordered<BoxFuture<'static, Report>>,
     /// Kafka is left alone until then.
     kafka_rests: Option<Instant>,
-    /// The producer is of no use any more.
+    /// The outlet is of no use any more.
     broken: bool,
     stopping: bool,
 }
@@ -76,15 +83,17 @@ impl Work {
     pub(crate) fn new(
         pool: PgPool,
         kafka: KafkaSettings,
-        producer: Producer,
+        outlet: Outlet<Uuid>,
         settings: RelaySettings,
         status: RelayStatus,
     ) -> Self {
         let now = Instant::now();
         Self {
+            asking: Kept::new(pool.clone()),
+            removing: Kept::new(pool.clone()),
             pool,
             kafka,
-            producer,
+            outlet,
             settings,
             status,
             observer: None,
@@ -100,8 +109,9 @@ impl Work {
             refused: VecDeque::new(),
             released: false,
             database: Slot::default(),
+            settling: Slot::default(),
+            last_settled: now,
             database_rests: None,
-            deliveries: FuturesUnordered::new(),
             kafka_rests: None,
             broken: false,
             stopping: false,
@@ -136,15 +146,17 @@ impl Work {
             self.reached(Point::Enqueued).await;
         }
         self.start_tending(now);
-        self.ask_database(now).await;
+        self.start_settling(now).await;
+        self.ask_database(now);
         let deadline = self.deadline();
         tokio::select! {
             biased;
             () = shutdown.cancelled() => {}
             // Leases first: they run out.
             tended = self.tending.done() => self.tended(tended),
-            Some(report) = self.deliveries.next() => self.reported(report),
+            reports = self.outlet.outcomes() => self.reported(reports),
             done = self.database.done() => self.answered(done).await,
+            settled = self.settling.done() => self.settled(settled),
             () = wake.leases.notified() => self.next_tending = Instant::now(),
             () = wake.rows.notified() => self.claims.hurry(Instant::now()),
             () = sleep_until(deadline) => {}
@@ -158,15 +170,11 @@ impl Work {
             return now;
         }
         let far = now + self.settings.lease;
-        let mut due = vec![far];
-        if self.tending.is_free() && !self.stopping {
-            due.push(self.next_tending);
-        }
-        if self.database.is_free() {
-            due.push(self.database_rests.unwrap_or(if self.can_claim() { self.claims.next } else { far }));
-        }
-        due.extend(self.kafka_rests);
-        due.into_iter().min().unwrap_or(far)
+        let tending = (self.tending.is_free() && !self.stopping).then_some(self.next_tending);
+        let claim = self.can_claim().then_some(self.claims.next);
+        let asking = if self.database.is_free() { self.database_rests.or(claim) } else { None };
+        let due = [tending, asking, self.settling_is_due(), self.kafka_rests];
+        due.into_iter().flatten().fold(far, Instant::min)
     }
 
     fn stop_taking(&mut self) {
@@ -182,6 +190,7 @@ impl Work {
             && self.lanes.to_settle() == 0
             && self.tending.is_free()
             && self.database.is_free()
+            && self.settling.is_free()
     }
 
     /// Borrows nothing while it waits: what is being worked on can be sent to another thread, not shared with one.

@@ -1,10 +1,9 @@
-//! Towards the table: claiming, settling, blocking.
+//! Towards rows that wait: claiming them, blocking their keys.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use futures::FutureExt;
-use persistence::outbox::{self, BUCKETS, Claim, Row, RowId};
+use persistence::outbox::{self, BUCKETS, Claim, Row};
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -17,7 +16,7 @@ use crate::relay::RelaySettings;
 use crate::status::Side;
 
 /// Longer than the server gives such a statement.
-const PATIENCE: Duration = Duration::from_secs(65);
+pub(super) const PATIENCE: Duration = Duration::from_secs(65);
 /// Payloads that one claim should bring at most, judged by the size of those before.
 const CLAIM_BYTES: usize = 16 << 20;
 /// What the first payloads are taken to be.
@@ -33,7 +32,6 @@ pub(super) struct Claims {
     idle: Duration,
     sweeps: Sweeps,
     payload: usize,
-    settled_last: bool,
 }
 
 impl Claims {
@@ -45,7 +43,6 @@ impl Claims {
             idle: settings.shortest_idle,
             sweeps: Sweeps::new(settings.sweep, now),
             payload: LARGE_PAYLOAD,
-            settled_last: false,
         }
     }
 
@@ -93,10 +90,6 @@ pub(super) enum Done {
         refill: Refill,
         outcome: Result<Vec<Row>, sqlx::Error>,
     },
-    Settled {
-        rows: Vec<RowId>,
-        outcome: Result<u64, sqlx::Error>,
-    },
     Blocked {
         key: Uuid,
         refusal: (Row, String),
@@ -107,20 +100,29 @@ pub(super) enum Done {
 
 impl Work {
     pub(super) fn can_claim(&self) -> bool {
-        !self.stopping && !self.horizon.is_empty() && self.lanes.waiting() < self.settings.in_flight
+        !self.stopping
+            && !self.horizon.is_empty()
+            && self.lanes.waiting() < self.settings.in_flight
+            && self.lanes.to_settle() < self.settings.in_flight
     }
 
     /// Asks the next thing, if nothing is being asked.
-    pub(super) async fn ask_database(&mut self, now: Instant) {
+    pub(super) fn ask_database(&mut self, now: Instant) {
         if !self.database.is_free() || self.database_rests.is_some_and(|rests| now < rests) {
             return;
         }
         self.database_rests = None;
-        let pool = self.pool.clone();
+        let asking = self.asking.clone();
         if let Some(refusal) = self.refused.pop_front() {
             let (lease, key) = (self.lease.clone(), refusal.0.aggregate_id);
             return self.database.start(async move {
-                let outcome = in_time(PATIENCE, outbox::block(&pool, &lease, &refusal.0, &refusal.1)).await;
+                let outcome = in_time(PATIENCE, async {
+                    let mut connection = asking.connection().await?;
+                    outbox::block(&mut *connection, &lease, &refusal.0, &refusal.1).await?;
+                    asking.keep(connection);
+                    Ok(())
+                })
+                .await;
                 Done::Blocked { key, refusal, outcome }
             });
         }
@@ -129,35 +131,31 @@ impl Work {
             self.horizon.read_all_anew();
             self.claims.at_once(now);
             let lease = self.lease.clone();
-            let asked = async move { in_time(PATIENCE, outbox::take_up_released(&pool, &lease)).await };
-            return self.database.start(asked.map(Done::TakenUp));
+            return self.database.start(async move {
+                let outcome = in_time(PATIENCE, async {
+                    let mut connection = asking.connection().await?;
+                    let taken_up = outbox::take_up_released(&mut *connection, &lease).await?;
+                    asking.keep(connection);
+                    Ok(taken_up)
+                });
+                Done::TakenUp(outcome.await)
+            });
         }
-        let claim_is_due = self.can_claim() && self.claims.next <= now;
-        // In turn, so that neither starves the other.
-        if self.lanes.to_settle() > 0 && !(claim_is_due && self.claims.settled_last) {
-            self.reached(Point::Acknowledged).await;
-            self.claims.settled_last = true;
-            return self.settle();
-        }
-        self.claims.settled_last = false;
         if let Some(refill) = self.lanes.thinned().filter(|_| !self.stopping) {
             return self.database.start(async move {
                 let Refill { bucket, key, after } = refill;
-                let asked = outbox::claim_key(&pool, bucket, key, after, CROWD as i64);
-                Done::Refilled { refill, outcome: in_time(PATIENCE, asked).await }
+                let outcome = in_time(PATIENCE, async {
+                    let mut connection = asking.connection().await?;
+                    let rows = outbox::claim_key(&mut *connection, bucket, key, after, CROWD as i64).await?;
+                    asking.keep(connection);
+                    Ok(rows)
+                });
+                Done::Refilled { refill, outcome: outcome.await }
             });
         }
-        if claim_is_due {
+        if self.can_claim() && self.claims.next <= now {
             self.claim(now);
         }
-    }
-
-    fn settle(&mut self) {
-        let (pool, lease, rows) = (self.pool.clone(), self.lease.clone(), self.lanes.take_acknowledged());
-        self.database.start(async move {
-            let outcome = in_time(PATIENCE, outbox::settle(&pool, &lease, &rows)).await;
-            Done::Settled { rows, outcome }
-        });
     }
 
     fn claim(&mut self, now: Instant) {
@@ -165,12 +163,17 @@ impl Work {
         let plan = self.horizon.plan(now, &swept);
         let per_bucket = self.claims.per_bucket(&self.settings, plan.starts.len());
         let (in_hand, crowded) = (self.lanes.in_the_way_of(&plan.starts), self.lanes.crowded());
-        let pool = self.pool.clone();
+        let asking = self.asking.clone();
         self.claims.last = now;
         self.database.start(async move {
             let limit = i64::try_from(per_bucket).unwrap_or(i64::MAX);
-            let asked = outbox::claim(&pool, &plan.starts, &in_hand, &crowded, limit);
-            let outcome = in_time(PATIENCE, asked).await;
+            let outcome = in_time(PATIENCE, async {
+                let mut connection = asking.connection().await?;
+                let claim = outbox::claim(&mut *connection, &plan.starts, &in_hand, &crowded, limit).await?;
+                asking.keep(connection);
+                Ok(claim)
+            })
+            .await;
             Done::Claimed { plan, per_bucket, asked: now, swept, outcome }
         });
     }
@@ -180,7 +183,7 @@ impl Work {
             Done::Claimed { plan, per_bucket, asked, swept, outcome } => match outcome {
                 Ok(claim) => {
                     let (held, now) = (plan.starts.len(), Instant::now());
-                    if self.claimed(&plan, claim, per_bucket, now).await {
+                    if self.claimed(&plan, claim, per_bucket, (asked, now)).await {
                         self.claims.sweeps.done(&swept, held, asked, now);
                     }
                     Ok(())
@@ -191,16 +194,6 @@ impl Work {
                 let all = rows.len() < CROWD;
                 self.lanes.refill(refill, rows, all);
             }),
-            Done::Settled { rows, outcome } => match outcome {
-                Ok(_) => {
-                    self.lanes.settled(&rows);
-                    Ok(())
-                }
-                Err(error) => {
-                    self.lanes.not_settled(rows);
-                    Err(error)
-                }
-            },
             Done::Blocked { key, refusal, outcome } => match outcome {
                 Ok(()) => {
                     self.lanes.blocked(key);
@@ -217,6 +210,10 @@ impl Work {
                 outcome.map(drop)
             }
         };
+        self.database_answered(outcome);
+    }
+
+    pub(super) fn database_answered(&mut self, outcome: Result<(), sqlx::Error>) {
         match outcome {
             Ok(()) => self.well(Side::Database),
             Err(error) => {
@@ -227,7 +224,13 @@ impl Work {
     }
 
     /// Returns whether the claim could be used.
-    async fn claimed(&mut self, plan: &Plan, claim: Claim, per_bucket: usize, now: Instant) -> bool {
+    async fn claimed(
+        &mut self,
+        plan: &Plan,
+        claim: Claim,
+        per_bucket: usize,
+        (asked, now): (Instant, Instant),
+    ) -> bool {
         let Some(observed) = self.horizon.observe(plan, &claim.snapshot, claim.rows, per_bucket, now) else {
             self.claims.next = now;
             return false;
@@ -237,12 +240,12 @@ impl Work {
             if self.lanes.waiting() == 0 {
                 self.well(Side::Kafka);
             }
-            self.claims.schedule(now + self.claims.idle);
+            self.claims.schedule(asked + self.claims.idle);
             self.claims.idle = (self.claims.idle * 2).min(self.settings.longest_idle);
             return true;
         }
         self.claims.idle = self.settings.shortest_idle;
-        self.claims.schedule(if observed.more { now } else { now + self.claims.idle });
+        self.claims.schedule(if observed.more { now } else { asked + self.claims.idle });
         self.lanes.add(observed.rows);
         self.reached(Point::Claimed).await;
         true

@@ -1,8 +1,6 @@
 //! Towards Kafka.
 
-use futures::FutureExt;
-use futures::stream::StreamExt;
-use messaging::{Producer, PublishError};
+use messaging::{KafkaSettings, Outlet, PublishError};
 use tokio::time::Instant;
 use tracing::{error, warn};
 use uuid::Uuid;
@@ -10,15 +8,18 @@ use uuid::Uuid;
 use super::Work;
 use crate::lanes::Refused;
 use crate::record::record;
+use crate::relay::RelaySettings;
 use crate::status::Side;
 
-/// Records enqueued, or acknowledgements taken, before anything else gets a turn.
+/// Records enqueued before anything else gets a turn.
 const AT_ONCE: usize = 1024;
 
 /// What became of the row in flight of a key.
-pub(super) struct Report {
-    key: Uuid,
-    outcome: Result<(), PublishError>,
+pub(super) type Report = (Uuid, Result<(), PublishError>);
+
+/// The way to Kafka. Keys travel with the records and come back with the outcomes.
+pub(crate) fn outlet(kafka: &KafkaSettings, settings: &RelaySettings) -> anyhow::Result<Outlet<Uuid>> {
+    Ok(Outlet::new(kafka, "outbox-relay", settings.message_timeout, settings.linger)?)
 }
 
 impl Work {
@@ -32,34 +33,33 @@ impl Work {
 
     /// Enqueues what may be sent; returns whether that was anything.
     pub(super) fn send(&mut self, now: Instant) -> bool {
-        if self.broken && self.deliveries.is_empty() {
-            self.rebuild_producer(now);
+        if self.broken && self.lanes.in_flight() == 0 {
+            self.rebuild_outlet(now);
         }
         let mut sent = 0;
         while sent < AT_ONCE && self.can_send(now) {
             let Some(row) = self.lanes.next() else { break };
-            let (key, delivery) = (row.aggregate_id, self.producer.send(record(row)));
-            self.deliveries.push(delivery.map(move |outcome| Report { key, outcome }).boxed());
+            let mut text = Uuid::encode_buffer();
+            let key = row.aggregate_id.hyphenated().encode_lower(&mut text);
+            self.outlet.send(record(row, key), row.aggregate_id);
             sent += 1;
         }
         self.kafka_rests = self.kafka_rests.filter(|rests| *rests > now);
         sent > 0
     }
 
-    pub(super) fn reported(&mut self, report: Report) {
-        self.take(report);
-        for _ in 1..AT_ONCE {
-            let Some(Some(report)) = self.deliveries.next().now_or_never() else { return };
+    pub(super) fn reported(&mut self, reports: Vec<Report>) {
+        if reports.iter().any(|(_, outcome)| outcome.is_ok()) {
+            self.well(Side::Kafka);
+        }
+        for report in reports {
             self.take(report);
         }
     }
 
-    fn take(&mut self, Report { key, outcome }: Report) {
+    fn take(&mut self, (key, outcome): Report) {
         match outcome {
-            Ok(()) => {
-                self.lanes.acknowledged(key);
-                self.well(Side::Kafka);
-            }
+            Ok(()) => self.lanes.acknowledged(key),
             Err(PublishError::Refused(reason)) => match self.lanes.refused(key) {
                 Some(Refused::Alone(row)) => {
                     error!(%key, event_id = %row.event_id, reason, "Kafka refuses this event, its key is blocked");
@@ -80,10 +80,10 @@ impl Work {
     }
 
     /// Once nothing is in flight any more: every row is sent again from the table's order.
-    fn rebuild_producer(&mut self, now: Instant) {
-        match Producer::new(&self.kafka, "outbox-relay", self.settings.message_timeout) {
-            Ok(producer) => {
-                self.producer = producer;
+    fn rebuild_outlet(&mut self, now: Instant) {
+        match outlet(&self.kafka, &self.settings) {
+            Ok(outlet) => {
+                self.outlet = outlet;
                 self.broken = false;
             }
             Err(error) => {

@@ -3,14 +3,19 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use sqlx::PgPool;
+use sqlx::{PgExecutor, PgPool};
 use uuid::Uuid;
 
 use super::{Lease, Row, columns};
 
 /// Holds back all rows of the key of `row`, because Kafka refused this row for what it is. Does nothing when the row is gone or
 /// its bucket was taken over.
-pub async fn block(pool: &PgPool, lease: &Lease, row: &Row, reason: &str) -> Result<(), sqlx::Error> {
+pub async fn block(
+    connection: impl PgExecutor<'_>,
+    lease: &Lease,
+    row: &Row,
+    reason: &str,
+) -> Result<(), sqlx::Error> {
     // Locking the lease makes a successor wait: either it finds the key blocked, or this changes nothing.
     sqlx::query!(
         "WITH held AS (
@@ -26,14 +31,14 @@ pub async fn block(pool: &PgPool, lease: &Lease, row: &Row, reason: &str) -> Res
         lease.owner(),
         lease.epoch(row.row_id.bucket)
     )
-    .execute(pool)
+    .execute(connection)
     .await?;
     Ok(())
 }
 
 /// Ends the blocking of keys that an operator released; returns how many there were in the leased buckets. The caller then has to
 /// read those buckets from the beginning before it reads on: older rows of such a key are behind it.
-pub async fn take_up_released(pool: &PgPool, lease: &Lease) -> Result<u64, sqlx::Error> {
+pub async fn take_up_released(connection: impl PgExecutor<'_>, lease: &Lease) -> Result<u64, sqlx::Error> {
     let (owner, buckets, epochs) = columns(lease);
     let deleted = sqlx::query!(
         "WITH held AS (
@@ -46,7 +51,7 @@ pub async fn take_up_released(pool: &PgPool, lease: &Lease) -> Result<u64, sqlx:
         &buckets,
         &epochs
     )
-    .execute(pool)
+    .execute(connection)
     .await?;
     Ok(deleted.rows_affected())
 }

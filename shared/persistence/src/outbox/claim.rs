@@ -1,7 +1,7 @@
 //! Reading rows that wait to be published.
 
 use chrono::{DateTime, Utc};
-use sqlx::PgPool;
+use sqlx::PgExecutor;
 use uuid::Uuid;
 
 use super::Snapshot;
@@ -64,7 +64,7 @@ pub struct Claim {
 /// It locks nothing: rows leave the table only through [`settle`](super::settle). A start above the beginning can miss rows that
 /// were committed late; the snapshot tells from which transactions such rows can come.
 pub async fn claim(
-    pool: &PgPool,
+    connection: impl PgExecutor<'_>,
     starts: &[Start],
     in_hand: &[i64],
     apart: &[Uuid],
@@ -99,14 +99,14 @@ pub async fn claim(
         apart,
         per_bucket
     )
-    .fetch_all(pool)
+    .fetch_all(connection)
     .await?;
     claimed(lines)
 }
 
 /// The next rows of one key above number `after`, at most `limit`.
 pub async fn claim_key(
-    pool: &PgPool,
+    connection: impl PgExecutor<'_>,
     bucket: i16,
     key: Uuid,
     after: i64,
@@ -127,7 +127,7 @@ pub async fn claim_key(
         after,
         limit
     )
-    .fetch_all(pool)
+    .fetch_all(connection)
     .await?;
     Ok(lines.into_iter().filter_map(Line::row).collect())
 }

@@ -25,8 +25,8 @@ pub use snapshot::Snapshot;
 
 use crate::pool::{self, BadDatabaseUrl};
 
-/// Connections of a relay: two at work, one that listens, one for health checks.
-const CONNECTIONS: u32 = 4;
+/// Connections of a relay: two at work on rows, one for leases, one that listens, one for health checks.
+const CONNECTIONS: u32 = 5;
 
 /// A pool for a relay, set up for what it does to the outbox. Connects in the background.
 ///

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use persistence::outbox::{self, BUCKETS, Lease, Poke, Row, Start};
+use persistence::outbox::{self, BUCKETS, Lease, Poke, Row, RowId, Start};
 use sqlx::PgPool;
 use sqlx::postgres::PgListener;
 use testkit::{PATIENCE, eventually};
@@ -116,6 +116,22 @@ async fn a_lease_that_was_taken_over_settles_nothing_and_gives_nothing_back() {
     assert_eq!(tended.held.len(), BUCKETS, "a late release takes nothing from the new holder");
     assert_eq!(outbox::settle(&pool, &new, &[rows[0].row_id]).await.unwrap(), 1);
     assert!(claim_all(&pool, &new).await.is_empty());
+}
+
+#[tokio::test]
+async fn what_is_settled_leaves_the_table_and_nothing_else_does() {
+    let (_database, pool) = database("orders").await;
+    for _ in 0..200 {
+        insert(&pool, Uuid::new_v4(), 1).await;
+    }
+    let lease = everything(&pool, PATIENCE).await;
+    let ids = |rows: Vec<Row>| rows.into_iter().map(|row| row.row_id).collect::<Vec<RowId>>();
+    let all = ids(claim_all(&pool, &lease).await);
+    let (settled, kept): (Vec<RowId>, Vec<RowId>) = all.into_iter().partition(|row| row.id % 3 == 0);
+    // In no order, and some twice, as after an answer that got lost.
+    let twice: Vec<RowId> = settled.iter().rev().chain(&settled[..10]).copied().collect();
+    assert_eq!(outbox::settle(&pool, &lease, &twice).await.unwrap(), settled.len() as u64);
+    assert_eq!(ids(claim_all(&pool, &lease).await), kept);
 }
 
 #[tokio::test]

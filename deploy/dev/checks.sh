@@ -28,7 +28,7 @@ test_command() {
     run cargo test --locked --workspace --no-run
     say "Starting PostgreSQL, Redis and Kafka for the tests"
     temporary_servers "$ALL_SERVERS"
-    local variable
+    local variable what
     while read -r variable; do export "${variable?}"; done < <(servers_environment "$TEMPORARY" "$ALL_SERVERS")
     # Sets of servers that tests start for themselves come from here too, not from a container engine.
     export TEST_SERVERS=native
@@ -38,6 +38,11 @@ test_command() {
     if (($# == 0)); then
         say "Testing ./dev itself"
         run "$ROOT/deploy/dev/tests/run"
+        say "Benchmarks, their short form"
+        # That they run and that what they count is right; how fast it is asserts nothing.
+        for what in relay consumer; do
+            run env ORDERFLOW_PROGRAMS="${CARGO_TARGET_DIR:-$ROOT/target}/debug" "$ROOT/dev" bench "$what" --quick
+        done
         say "Chaos, a short run"
         # Two waves with everybody killed once, the same in every test; the programs are those that the tests built.
         run env ORDERFLOW_PROGRAMS="${CARGO_TARGET_DIR:-$ROOT/target}/debug" "$ROOT/dev" chaos --seed 1 --minutes 0.7 --rate 10

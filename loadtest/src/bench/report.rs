@@ -188,7 +188,10 @@ impl Display for Report {
         }
         let missed = self.figures.iter().filter(|figure| figure.is_met() == Some(false)).count();
         let aimed = self.figures.iter().filter(|figure| figure.is_met().is_some()).count();
-        write!(f, "\n{} of {aimed} targets reached.", aimed - missed)
+        if aimed > 0 {
+            write!(f, "\n{} of {aimed} targets reached.", aimed - missed)?;
+        }
+        Ok(())
     }
 }
 
@@ -238,7 +241,8 @@ impl Report {
     }
 }
 
-fn number(value: f64) -> String {
+/// As it is read most easily.
+pub(super) fn number(value: f64) -> String {
     match value.abs() {
         large if large >= 1000.0 => {
             let mut text = format!("{value:.0}");

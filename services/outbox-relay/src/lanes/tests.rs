@@ -92,13 +92,18 @@ fn a_hot_key_is_read_apart_and_takes_only_so_much_room() {
 enum Event {
     /// A row of this key is committed.
     Commit(u8),
-    /// At most so many rows are claimed.
+    /// At most so many rows are asked for, if nothing else is; the answer is what is there now, and comes later.
     Claim(usize),
+    /// The answer comes.
+    Claimed,
     Send,
     Acknowledge(u8),
     Fail(u8),
     Refuse(u8),
+    /// Rows are removed, if no others are being removed; the answer comes later.
     Settle,
+    /// The answer comes.
+    Settled,
     /// Settling failed, or its answer was lost.
     SettleInVain(bool),
     /// A bucket is lost and won again.
@@ -110,11 +115,13 @@ fn event() -> impl Strategy<Value = Event> {
     prop_oneof![
         3 => key.clone().prop_map(Event::Commit),
         3 => (1..6usize).prop_map(Event::Claim),
+        3 => Just(Event::Claimed),
         6 => Just(Event::Send),
         6 => key.clone().prop_map(Event::Acknowledge),
         1 => key.clone().prop_map(Event::Fail),
         1 => key.prop_map(Event::Refuse),
         3 => Just(Event::Settle),
+        3 => Just(Event::Settled),
         1 => any::<bool>().prop_map(Event::SettleInVain),
         1 => (0..3i16).prop_map(Event::Lose),
     ]
@@ -126,6 +133,10 @@ struct World {
     lanes: Lanes,
     ids: i64,
     table: BTreeMap<i64, u8>,
+    /// What a claim has found, on its way to the relay.
+    found: Option<Vec<Row>>,
+    /// What was removed, on its way to the relay.
+    removed: Option<Vec<RowId>>,
     topic: BTreeMap<u8, Vec<i64>>,
     in_flight: BTreeMap<u8, i64>,
     blocked: Vec<u8>,
@@ -134,13 +145,19 @@ struct World {
 
 impl World {
     fn claim(&mut self, limit: usize) {
+        if self.found.is_some() {
+            return;
+        }
         let starts: Vec<Start> = (0..3).map(|bucket| Start { bucket, after: 0 }).collect();
         let (in_hand, crowded) = (self.lanes.in_the_way_of(&starts), self.lanes.crowded());
         let wanted = self.table.iter().filter(|(id, owner)| {
             !in_hand.contains(id) && !crowded.contains(&key(**owner)) && !self.blocked.contains(owner)
         });
-        let rows = wanted.take(limit).map(|(id, owner)| row(*owner, *id)).collect();
-        self.lanes.add(rows);
+        self.found = Some(wanted.take(limit).map(|(id, owner)| row(*owner, *id)).collect());
+    }
+
+    fn claimed(&mut self) {
+        self.lanes.add(self.found.take().unwrap_or_default());
     }
 
     fn send(&mut self) {
@@ -161,14 +178,26 @@ impl World {
         }
     }
 
+    /// The horizon drops what was asked for before that.
+    fn read_anew(&mut self, bucket: i16) {
+        self.found.iter_mut().for_each(|rows| rows.retain(|row| row.row_id.bucket != bucket));
+    }
+
     fn settle(&mut self) {
+        if self.removed.is_some() {
+            return;
+        }
         let rows = self.lanes.take_acknowledged();
         for settled in &rows {
             if let Some(owner) = self.table.remove(&settled.id) {
                 assert!(self.topic[&owner].contains(&settled.id), "settled without an acknowledgement");
             }
         }
-        self.lanes.settled(&rows);
+        self.removed = Some(rows);
+    }
+
+    fn settled(&mut self) {
+        self.lanes.settled(&self.removed.take().unwrap_or_default());
     }
 
     fn happens(&mut self, event: &Event) {
@@ -179,24 +208,35 @@ impl World {
                 self.committed.entry(owner).or_default().push(self.ids);
             }
             Event::Claim(limit) => self.claim(limit),
+            Event::Claimed => self.claimed(),
             Event::Send => self.send(),
             Event::Acknowledge(owner) => self.acknowledge(owner),
             Event::Fail(owner) => {
-                if self.in_flight.remove(&owner).is_some() {
-                    self.lanes.failed(key(owner));
+                if self.in_flight.remove(&owner).is_some()
+                    && let Some(bucket) = self.lanes.failed(key(owner))
+                {
+                    self.read_anew(bucket);
                 }
             }
             Event::Refuse(owner) => {
                 let company = self.in_flight.len();
-                if self.in_flight.remove(&owner).is_some()
-                    && let Some(Refused::Alone(_)) = self.lanes.refused(key(owner))
-                {
-                    assert_eq!(company, 1, "blocked although it was not alone");
-                    self.blocked.push(owner);
-                    self.lanes.blocked(key(owner));
+                if self.in_flight.remove(&owner).is_none() {
+                    return;
+                }
+                match self.lanes.refused(key(owner)) {
+                    Some(Refused::Alone(_)) => {
+                        assert_eq!(company, 1, "blocked although it was not alone");
+                        // No key is blocked while rows are being asked for.
+                        self.claimed();
+                        self.blocked.push(owner);
+                        self.lanes.blocked(key(owner));
+                    }
+                    Some(Refused::Dropped(bucket)) => self.read_anew(bucket),
+                    None => {}
                 }
             }
             Event::Settle => self.settle(),
+            Event::Settled => self.settled(),
             Event::SettleInVain(done) => {
                 let rows = self.lanes.take_acknowledged();
                 if done {
@@ -206,7 +246,10 @@ impl World {
                 }
                 self.lanes.not_settled(rows);
             }
-            Event::Lose(bucket) => self.lanes.leave(bucket),
+            Event::Lose(bucket) => {
+                self.lanes.leave(bucket);
+                self.read_anew(bucket);
+            }
         }
     }
 
@@ -214,6 +257,7 @@ impl World {
     fn finish(&mut self) {
         for _ in 0..2 * self.ids + 2 {
             self.claim(usize::MAX);
+            self.claimed();
             for _ in 0..5 {
                 self.send();
             }
@@ -221,6 +265,7 @@ impl World {
                 self.acknowledge(owner);
             }
             self.settle();
+            self.settled();
         }
     }
 }

@@ -255,6 +255,8 @@ pub(super) fn number(value: f64) -> String {
         }
         middle if middle >= 100.0 => format!("{value:.0}"),
         small if small >= 10.0 => format!("{value:.1}"),
+        // A process with nothing to do uses thousandths of a core.
+        tiny if tiny > 0.0 && tiny < 0.1 => format!("{value:.3}"),
         _ => format!("{value:.2}"),
     }
 }

@@ -43,12 +43,12 @@ pub(super) async fn measure(bench: &mut Bench<'_>) -> anyhow::Result<Vec<Figure>
     // In turns, so that whatever slows the machine down meets both.
     for _ in 0..bench.sizes.drains {
         let drain = once(bench, "drain", rows).await?;
-        progress(format!("  drained {rows} rows at {:.0}/s", drain.rate));
+        progress(format!("  drained at {}/s", number(drain.rate)));
         drain.relay.stop().await?;
         bench.outbox.clear().await?;
         drains.push((drain.rate, drain.spent));
         if let Some(rate) = producer_perf::measure(bench, rows).await? {
-            progress(format!("  Kafka's own producer: {rate:.0}/s"));
+            progress(format!("  Kafka's own producer: {}/s", number(rate)));
             producers.push(rate);
         }
     }
@@ -112,7 +112,8 @@ pub(super) async fn run(bench: &Bench<'_>, topic: &str, rows: u64) -> anyhow::Re
         if reported.elapsed() > REPORT {
             reported = Instant::now();
             let seconds = began.elapsed().as_secs_f64();
-            progress(format!("  {records} of {rows} rows after {seconds:.0} s"));
+            let (so_far, all) = (number(records as f64), number(rows as f64));
+            progress(format!("  {so_far} of {all} rows after {seconds:.0} s"));
         }
         sleep(if records == 0 || records + NEAR >= rows { CLOSE_LOOK } else { LOOK }).await;
     }

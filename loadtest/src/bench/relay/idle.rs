@@ -31,6 +31,8 @@ pub(super) async fn measure(bench: &mut Bench<'_>) -> anyhow::Result<Vec<Figure>
 }
 
 async fn window(bench: &Bench<'_>, watched: Watched) -> anyhow::Result<(Spent, f64)> {
+    // Prepares the statement: later that is no transaction any more.
+    bench.outbox.transactions().await?;
     sleep(WARM_UP).await;
     let (transactions, before) = (bench.outbox.transactions().await?, watched.read()?);
     sleep(bench.sizes.idle).await;

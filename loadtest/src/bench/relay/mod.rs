@@ -131,11 +131,21 @@ impl<'a> Bench<'a> {
         let outbox = Outbox::connect(&settings.common.orders.orders_database_url, CONNECTIONS).await?;
         let topics = Topics::new(&settings.common.kafka)?;
         let sizes = Sizes::new(settings.common.quick);
-        let bench = Self { settings, sizes, outbox, topics, known: Known::default() };
+        let mut bench = Self { settings, sizes, outbox, topics, known: Known::default() };
         if !bench.outbox.is_empty().await? {
             bail!("the outbox is not empty: this is no database for a benchmark");
         }
+        bench.rehearse().await?;
         Ok(bench)
+    }
+
+    /// A drain that is not counted: a broker that has just been started compiles its code while it works, and what is measured first would pay
+    /// for that.
+    async fn rehearse(&mut self) -> anyhow::Result<()> {
+        let drain = drain::once(self, "rehearsal", self.sizes.drain).await?;
+        super::progress(format!("a rehearsal, not counted: drained at {:.0}/s", drain.rate));
+        drain.relay.stop().await?;
+        self.outbox.clear().await
     }
 
     /// The servers' processes and this one.

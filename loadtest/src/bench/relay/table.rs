@@ -9,6 +9,7 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
 use super::event::{KEYS, SIZE, SOURCE, TYPE};
 use crate::bench::progress;
+use crate::bench::report::number;
 
 /// Rows that are inserted by one statement.
 const CHUNK: i64 = 250_000;
@@ -70,7 +71,7 @@ impl Outbox {
             .await
             .context("rows could not be inserted")?;
             if rows > CHUNK && (to == rows || to % (4 * CHUNK) == 0) {
-                progress(format!("  {to} of {rows} rows inserted"));
+                progress(format!("  {} of {} rows inserted", number(to as f64), number(rows as f64)));
             }
             from = to + 1;
         }

@@ -27,7 +27,7 @@ pub struct RelaySettings {
     pub per_bucket: usize,
     /// Most rows in flight. Twice as many are in hand at most.
     pub in_flight: usize,
-    /// From one claim to the next while there is something new; doubled up to `longest_idle` while there is not.
+    /// From one claim to the next while there is something new. While there is not, claims become rarer, up to `longest_idle`.
     pub shortest_idle: Duration,
     /// Longest time between two claims.
     pub longest_idle: Duration,

@@ -21,6 +21,8 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(65);
 const CLAIM_BYTES: usize = 16 << 20;
 /// What the first payloads are taken to be.
 const LARGE_PAYLOAD: usize = 16 << 10;
+/// While nothing comes, the next claim follows after this part of the time for which nothing came.
+const PATIENT: u32 = 4;
 /// Claims are at least this far apart, unless the last one left rows behind.
 const SPACING: Duration = Duration::from_millis(2);
 
@@ -29,7 +31,8 @@ pub(super) struct Claims {
     pub(super) next: Instant,
     last: Instant,
     poked: Instant,
-    idle: Duration,
+    /// The last claim that brought something was asked for then.
+    found: Instant,
     sweeps: Sweeps,
     payload: usize,
 }
@@ -40,7 +43,7 @@ impl Claims {
             next: now,
             last: now,
             poked: now,
-            idle: settings.shortest_idle,
+            found: now,
             sweeps: Sweeps::new(settings.sweep, now),
             payload: LARGE_PAYLOAD,
         }
@@ -69,7 +72,14 @@ impl Claims {
         fit.clamp(1, settings.per_bucket * BUCKETS / buckets.max(1))
     }
 
-    fn found(&mut self, rows: &[Row]) {
+    /// From a claim that brought nothing to the next: a part of the time since one did, so that a short gap between commits does not become a
+    /// long one between claims.
+    fn idle(&self, settings: &RelaySettings) -> Duration {
+        let quiet = self.last.saturating_duration_since(self.found);
+        (quiet / PATIENT).clamp(settings.shortest_idle, settings.longest_idle)
+    }
+
+    fn learn(&mut self, rows: &[Row]) {
         if let Some(mean) = rows.iter().map(|row| row.payload.len()).sum::<usize>().checked_div(rows.len()) {
             // Grows at once, shrinks step by step.
             self.payload = mean.max(self.payload / 2).max(1);
@@ -235,17 +245,16 @@ impl Work {
             self.claims.next = now;
             return false;
         };
-        self.claims.found(&observed.rows);
+        self.claims.learn(&observed.rows);
         if observed.rows.is_empty() {
             if self.lanes.waiting() == 0 {
                 self.well(Side::Kafka);
             }
-            self.claims.schedule(asked + self.claims.idle);
-            self.claims.idle = (self.claims.idle * 2).min(self.settings.longest_idle);
+            self.claims.schedule(asked + self.claims.idle(&self.settings));
             return true;
         }
-        self.claims.idle = self.settings.shortest_idle;
-        self.claims.schedule(if observed.more { now } else { asked + self.claims.idle });
+        self.claims.found = asked;
+        self.claims.schedule(if observed.more { now } else { asked + self.settings.shortest_idle });
         self.lanes.add(observed.rows);
         self.reached(Point::Claimed).await;
         true

@@ -48,7 +48,7 @@ impl Default for RelaySettings {
             lease: Duration::from_secs(4),
             tending: Duration::from_millis(500),
             message_timeout: Duration::from_secs(2),
-            linger: Duration::from_micros(500),
+            linger: Duration::ZERO,
             per_bucket: 64,
             in_flight: 4096,
             shortest_idle: Duration::from_millis(2),

@@ -29,9 +29,10 @@ async fn one(bench: &mut Bench<'_>, rows: u64) -> anyhow::Result<(f64, Spent)> {
     let rates = chunk_rates(&drain.samples, bench.sizes.chunk);
     let slowest = rates.iter().copied().fold(f64::INFINITY, f64::min);
     let rate = median(rates).context("fewer rows than a chunk has")?;
+    let [rows, chunk] = [rows, bench.sizes.chunk].map(|count| number(count as f64));
+    let [all, median, slowest] = [drain.rate, rate, slowest].map(number);
     progress(format!(
-        "  {rows} rows at {:.0}/s; by chunks of {}: median {rate:.0}/s, slowest {slowest:.0}/s",
-        drain.rate, bench.sizes.chunk
+        "  {rows} rows at {all}/s; by chunks of {chunk}: median {median}/s, slowest {slowest}/s"
     ));
     Ok((rate, drain.spent))
 }

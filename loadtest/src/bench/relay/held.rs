@@ -2,7 +2,7 @@
 
 use super::{Bench, drain};
 use crate::bench::progress;
-use crate::bench::report::{Figure, Unit};
+use crate::bench::report::{Figure, Unit, number};
 
 /// The rate beside that of a plain drain.
 pub(super) async fn measure(bench: &mut Bench<'_>) -> anyhow::Result<Vec<Figure>> {
@@ -11,7 +11,7 @@ pub(super) async fn measure(bench: &mut Bench<'_>) -> anyhow::Result<Vec<Figure>
         Some(rate) => rate,
         None => {
             let drain = drain::once(bench, "plain", rows).await?;
-            progress(format!("  without an open transaction: {:.0}/s", drain.rate));
+            progress(format!("  without an open transaction: {}/s", number(drain.rate)));
             drain.relay.stop().await?;
             bench.outbox.clear().await?;
             drain.rate
@@ -24,7 +24,7 @@ pub(super) async fn measure(bench: &mut Bench<'_>) -> anyhow::Result<Vec<Figure>
     // The first question takes the snapshot.
     sqlx::query("SELECT pg_current_snapshot()").execute(&mut *holder).await?;
     let drain = drain::run(bench, &topic, rows).await?;
-    progress(format!("  with an open transaction: {:.0}/s", drain.rate));
+    progress(format!("  with an open transaction: {}/s", number(drain.rate)));
     holder.rollback().await?;
     drain.relay.stop().await?;
     let figure = Figure::new("drain while a transaction is open", Unit::PerSecond, drain.rate)

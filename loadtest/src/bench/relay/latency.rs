@@ -72,7 +72,7 @@ pub(super) async fn after_drain(bench: &mut Bench<'_>) -> anyhow::Result<Vec<Fig
     let Some(rate) = bench.sizes.rates.first().copied() else { return Ok(Vec::new()) };
     let rows = bench.sizes.after_drain;
     let drain = drain::once(bench, "before-latency", rows).await?;
-    progress(format!("  drained {rows} rows at {:.0}/s", drain.rate));
+    progress(format!("  drained {} rows at {}/s", number(rows as f64), number(drain.rate)));
     let (found, spent) = through(bench, &drain.relay, rate.per_second).await?;
     drain.relay.stop().await?;
     bench.outbox.clear().await?;

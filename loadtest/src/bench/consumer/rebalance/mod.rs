@@ -27,6 +27,8 @@ const PER_SECOND: u32 = 2_000;
 /// How long nobody comes or goes: what the rest is compared with.
 const CALM: Duration = Duration::from_secs(10);
 const CALM_QUICK: Duration = Duration::from_secs(1);
+/// librdkafka joins once a second at most: a change right after another would wait for that, too.
+const APART: Duration = Duration::from_millis(1_500);
 /// When members notice is a matter of chance: the longest of so many.
 const ROUNDS: usize = 5;
 
@@ -51,7 +53,9 @@ pub(super) async fn measure(stage: &Stage) -> anyhow::Result<Vec<Figure>> {
     let mut times = Times::default();
     for _ in 0..stage.size(ROUNDS, 1) {
         times.joins.push(group.join().await?);
+        group.calm(APART).await?;
         times.leaves.push(group.leave().await?);
+        group.calm(APART).await?;
     }
     let on_topic = load.end().await?;
     let tracks = group.finish(&on_topic).await?;

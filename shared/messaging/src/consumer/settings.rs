@@ -13,6 +13,10 @@ use crate::settings::{GuardSettings, KafkaSettings, RetrySettings};
 /// A partition whose oldest unfinished record is so many offsets behind is not read further: 26 s of 10,000 records a second. Each costs
 /// a bit.
 const WINDOW: u32 = 1 << 18;
+/// Unfinished records of a partition at which fetching pauses, at the least; `held_bytes` bounds what they weigh. librdkafka throws away what it
+/// has fetched when a partition is paused, and the first fetch after it waits for the one under way, for up to `fetch.wait.max.ms`. So a
+/// pause has to be rare, and half of so many have to last until there is more: 0.1 s of 80,000 records a second.
+const HIGH: usize = 1 << 14;
 
 /// Who deals out the partitions of a group to its members. All members of a group have to agree; a group changes over while it has none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -80,15 +84,15 @@ impl ConsumerSettings {
     }
 
     pub(super) fn rules(&self, runs: usize, run_records: usize) -> Rules {
-        // Enough to fill every run from a single partition while others of its keys wait, and to go on while fetching resumes.
-        let high = (4 * runs.max(1) * run_records.max(1)).max(2048);
+        // Enough to fill every run from a single partition while others of its keys wait.
+        let high = (4 * runs.max(1) * run_records.max(1)).max(HIGH);
         Rules {
             retry: self.retry.clone(),
             runs: runs.max(1),
             run_records: run_records.max(1),
             run_bytes: self.batch_bytes,
             high,
-            low: high / 4,
+            low: high / 2,
             held_bytes: self.held_bytes,
             window: WINDOW,
             dead_letters_per_minute: self.guard.dead_letters_per_minute,

@@ -53,7 +53,7 @@ impl Default for RelaySettings {
             in_flight: 4096,
             shortest_idle: Duration::from_millis(2),
             longest_idle: Duration::from_millis(250),
-            sweep: Duration::from_secs(1),
+            sweep: Duration::from_secs(3),
             mark_every: 64_000,
             pause: Duration::from_millis(500),
         }

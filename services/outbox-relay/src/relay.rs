@@ -25,7 +25,7 @@ pub struct RelaySettings {
     pub linger: Duration,
     /// Most rows of a bucket in one claim.
     pub per_bucket: usize,
-    /// Most rows in flight. Twice as many are in hand at most.
+    /// Most rows in flight. Twice as many are in hand with their payloads at most, and some times as many by their ids until they are removed.
     pub in_flight: usize,
     /// From one claim to the next while there is something new. While there is not, claims become rarer, up to `longest_idle`.
     pub shortest_idle: Duration,
@@ -53,7 +53,7 @@ impl Default for RelaySettings {
             in_flight: 4096,
             shortest_idle: Duration::from_millis(2),
             longest_idle: Duration::from_millis(250),
-            sweep: Duration::from_secs(3),
+            sweep: Duration::from_secs(1),
             mark_every: 64_000,
             pause: Duration::from_millis(500),
         }

@@ -12,6 +12,7 @@ struct State {
     blocked: u64,
     leases: Option<String>,
     database: Option<String>,
+    removal: Option<String>,
     kafka: Option<String>,
 }
 
@@ -20,12 +21,13 @@ struct State {
 pub(crate) enum Side {
     Leases,
     Database,
+    Removal,
     Kafka,
 }
 
 impl State {
     fn trouble(&self) -> Option<&String> {
-        self.leases.as_ref().or(self.database.as_ref()).or(self.kafka.as_ref())
+        [&self.leases, &self.database, &self.removal, &self.kafka].into_iter().find_map(Option::as_ref)
     }
 }
 
@@ -60,6 +62,7 @@ impl RelayStatus {
         match side {
             Side::Leases => state.leases = trouble,
             Side::Database => state.database = trouble,
+            Side::Removal => state.removal = trouble,
             Side::Kafka => state.kafka = trouble,
         }
         before != state.trouble().is_some()

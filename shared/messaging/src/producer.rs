@@ -75,7 +75,17 @@ impl Producer {
         client_id: &str,
         message_timeout: Duration,
     ) -> Result<Self, KafkaError> {
-        Ok(Self { inner: config(settings, client_id, message_timeout, LINGER).create()? })
+        Self::with_linger(settings, client_id, message_timeout, LINGER)
+    }
+
+    /// As [`Self::new`], with records that wait for up to `linger` for others of their partition.
+    pub fn with_linger(
+        settings: &KafkaSettings,
+        client_id: &str,
+        message_timeout: Duration,
+        linger: Duration,
+    ) -> Result<Self, KafkaError> {
+        Ok(Self { inner: config(settings, client_id, message_timeout, linger).create()? })
     }
 
     /// As [`Self::new`], for dead letters and replays: they are larger than the records that they carry, so their size is left to the topic's

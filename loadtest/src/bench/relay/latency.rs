@@ -38,16 +38,17 @@ pub(super) async fn measure(bench: &mut Bench<'_>) -> anyhow::Result<Vec<Figure>
     let mut figures = Vec::new();
     for (place, rate) in bench.sizes.rates.clone().into_iter().enumerate() {
         let relay = Relay::start(bench.settings).await?;
-        let (found, spent) = through(bench, &relay, rate.per_second).await?;
+        let (found, late, spent) = through(bench, &relay, rate.per_second).await?;
         relay.stop().await?;
         bench.outbox.clear().await?;
         let alone = kafka_alone(bench, "Kafka alone", rate.per_second).await?;
-        figures.extend(lines(
-            &format!("latency at {}", per_second(rate)),
-            rate,
-            found,
-            Some(("Kafka alone", alone)),
-            &spent,
+        let what = format!("latency at {}", per_second(rate));
+        figures.extend(lines(&what, rate, found, Some(("Kafka alone", alone)), &spent));
+        // Nothing of it is in the latency, which begins with the commit: so it is told.
+        figures.push(Figure::new(
+            format!("writer behind its time at {}, p99", per_second(rate)),
+            Unit::Millis,
+            late,
         ));
         if place == 0 {
             bench.known.latency = Some(found);
@@ -73,7 +74,7 @@ pub(super) async fn after_drain(bench: &mut Bench<'_>) -> anyhow::Result<Vec<Fig
     let rows = bench.sizes.after_drain;
     let drain = drain::once(bench, "before-latency", rows).await?;
     progress(format!("  drained {} rows at {}/s", number(rows as f64), number(drain.rate)));
-    let (found, spent) = through(bench, &drain.relay, rate.per_second).await?;
+    let (found, _, spent) = through(bench, &drain.relay, rate.per_second).await?;
     drain.relay.stop().await?;
     bench.outbox.clear().await?;
     let what = format!("latency at {} after a drain", per_second(rate));
@@ -112,12 +113,12 @@ fn per_second(rate: Rate) -> String {
     format!("{}/s", number(rate.per_second.into()))
 }
 
-/// From commit to consumed, through `relay`.
+/// From commit to consumed, through `relay`; and how late the writer was for one row in a hundred, in milliseconds.
 async fn through(
     bench: &mut Bench<'_>,
     relay: &Relay,
     per_second: u32,
-) -> anyhow::Result<(Percentiles, Spent)> {
+) -> anyhow::Result<(Percentiles, f64, Spent)> {
     let topic = bench.topics.create("latency").await?;
     let events = Arc::new(bench.events(per_second));
     let url = &bench.settings.common.orders.orders_database_url;
@@ -137,8 +138,8 @@ async fn through(
     writers.pool().close().await;
     let seen = listener.finish(events.len()).await?;
     gone(&bench.outbox).await?;
-    let found = judge(bench, "commit to consumed", &events, &written, seen, schedule)?;
-    Ok((found, spent?))
+    let (found, late) = judge(bench, "commit to consumed", &events, &written, seen, schedule)?;
+    Ok((found, late, spent?))
 }
 
 /// From send to consumed, the same records at the same rate by a producer with the same settings.
@@ -146,16 +147,16 @@ async fn kafka_alone(bench: &mut Bench<'_>, what: &str, per_second: u32) -> anyh
     let topic = bench.topics.create("alone").await?;
     let events = bench.events(per_second);
     let kafka = &bench.settings.common.kafka;
-    let producer = Producer::new(kafka, "bench-alone", PATIENCE)?;
+    let producer = Producer::with_linger(kafka, "bench-alone", PATIENCE, Duration::ZERO)?;
     producer.ping(&topic, PATIENCE).await.map_err(anyhow::Error::msg)?;
     let listener = Listener::start(kafka, &topic, events.len())?;
     let schedule = Schedule { start: Instant::now() + LEAD, per_second };
     let written = writer::records(&producer, &topic, &events, schedule).await?;
     let seen = listener.finish(events.len()).await?;
-    judge(bench, what, &events, &written, seen, schedule)
+    Ok(judge(bench, what, &events, &written, seen, schedule)?.0)
 }
 
-/// Each event has to be there once; those of the warm-up are left out.
+/// Each event has to be there once; those of the warm-up are left out. Also how late the writer was, as p99 in milliseconds.
 fn judge(
     bench: &Bench<'_>,
     what: &str,
@@ -163,7 +164,7 @@ fn judge(
     written: &[Written],
     seen: Seen,
     schedule: Schedule,
-) -> anyhow::Result<Percentiles> {
+) -> anyhow::Result<(Percentiles, f64)> {
     let count = seen.len();
     let arrived: HashMap<Uuid, Instant> = seen.into_iter().collect();
     if count != events.len() || arrived.len() != count || written.len() != count {
@@ -192,7 +193,7 @@ fn judge(
             late.p50, late.p99
         ));
     }
-    Ok(found)
+    Ok((found, late.p99))
 }
 
 /// Waits until the relay has removed the last rows, as it does after they were published.

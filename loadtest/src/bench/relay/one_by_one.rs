@@ -1,4 +1,5 @@
-//! The relay that one would write first: the oldest row is read, published, removed, and then the next one.
+//! The relay that one would write first: the oldest row is read, published, removed, and then the next one. Each removal is a commit that
+//! waits for the disk, as commits do by default.
 
 use std::time::{Duration, Instant};
 
@@ -18,7 +19,8 @@ pub(super) async fn measure(bench: &mut Bench<'_>) -> anyhow::Result<f64> {
     let topic = bench.topics.create("one-by-one").await?;
     // The first one gets to know the topic, and is not counted.
     bench.outbox.fill(&topic, rows + 1).await?;
-    let producer = Producer::new(&bench.settings.common.kafka, "bench-one-by-one", PATIENCE)?;
+    let kafka = &bench.settings.common.kafka;
+    let producer = Producer::with_linger(kafka, "bench-one-by-one", PATIENCE, Duration::ZERO)?;
     let work = async {
         one(bench.outbox.pool(), &producer).await?;
         let began = Instant::now();

@@ -66,6 +66,16 @@ impl Work {
         marks
     }
 
+    /// Whether a bucket is done with that another relay waits for. Nothing about rows is begun then until it is given back: when the
+    /// database is what is slow, statements would otherwise follow each other without the gap that giving back needs.
+    pub(super) fn is_giving_back(&self) -> bool {
+        if self.leaving.is_empty() || self.stopping {
+            return false;
+        }
+        let busy = self.lanes.buckets();
+        self.leaving.iter().any(|bucket| !busy.contains(bucket))
+    }
+
     /// Buckets that can be given back.
     fn clear_of_work(&self) -> Vec<i16> {
         // A statement that is on its way may still concern them.

@@ -18,6 +18,7 @@ use futures::future::BoxFuture;
 use messaging::{KafkaSettings, Outlet};
 use persistence::outbox::{self, Lease, Row};
 use sqlx::PgPool;
+use tokio::task::yield_now;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -154,7 +155,11 @@ impl Work {
             () = shutdown.cancelled() => {}
             // Leases first: they run out.
             tended = self.tending.done() => self.tended(tended),
-            reports = self.outlet.outcomes() => self.reported(reports),
+            reports = self.outlet.outcomes() => {
+                self.reported(reports);
+                // While they come without a pause nothing else of this thread would be looked at, answers of the database neither.
+                yield_now().await;
+            }
             done = self.database.done() => self.answered(done).await,
             settled = self.settling.done() => self.settled(settled),
             () = wake.leases.notified() => self.next_tending = Instant::now(),
@@ -172,7 +177,8 @@ impl Work {
         let far = now + self.settings.lease;
         let tending = (self.tending.is_free() && !self.stopping).then_some(self.next_tending);
         let claim = self.can_claim().then_some(self.claims.next);
-        let asking = if self.database.is_free() { self.database_rests.or(claim) } else { None };
+        let may_ask = self.database.is_free() && !self.is_giving_back();
+        let asking = if may_ask { self.database_rests.or(claim) } else { None };
         let due = [tending, asking, self.settling_is_due(), self.kafka_rests];
         due.into_iter().flatten().fold(far, Instant::min)
     }

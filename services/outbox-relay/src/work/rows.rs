@@ -118,7 +118,10 @@ impl Work {
 
     /// Asks the next thing, if nothing is being asked.
     pub(super) fn ask_database(&mut self, now: Instant) {
-        if !self.database.is_free() || self.database_rests.is_some_and(|rests| now < rests) {
+        if !self.database.is_free()
+            || self.is_giving_back()
+            || self.database_rests.is_some_and(|rests| now < rests)
+        {
             return;
         }
         self.database_rests = None;
@@ -220,15 +223,15 @@ impl Work {
                 outcome.map(drop)
             }
         };
-        self.database_answered(outcome);
+        self.database_answered(Side::Database, outcome);
     }
 
-    pub(super) fn database_answered(&mut self, outcome: Result<(), sqlx::Error>) {
+    pub(super) fn database_answered(&mut self, side: Side, outcome: Result<(), sqlx::Error>) {
         match outcome {
-            Ok(()) => self.well(Side::Database),
+            Ok(()) => self.well(side),
             Err(error) => {
                 self.database_rests = Some(Instant::now() + self.settings.pause);
-                self.trouble(Side::Database, format!("database: {error}"));
+                self.trouble(side, format!("database: {error}"));
             }
         }
     }

@@ -52,10 +52,11 @@ pub(super) async fn measure(stage: &Stage) -> anyhow::Result<Vec<Figure>> {
     let (calm, spent) = group.calm(stage.size(CALM, CALM_QUICK)).await?;
     let mut times = Times::default();
     for _ in 0..stage.size(ROUNDS, 1) {
-        times.joins.push(group.join().await?);
-        group.calm(APART).await?;
-        times.leaves.push(group.leave().await?);
-        group.calm(APART).await?;
+        // With the pause after it, in which the group may deal out once more.
+        let joined = group.join().await?;
+        times.joins.push(joined.start..group.calm(APART).await?.0.end);
+        let left = group.leave().await?;
+        times.leaves.push(left.start..group.calm(APART).await?.0.end);
     }
     let on_topic = load.end().await?;
     let tracks = group.finish(&on_topic).await?;

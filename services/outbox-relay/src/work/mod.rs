@@ -18,7 +18,6 @@ use futures::future::BoxFuture;
 use messaging::{KafkaSettings, Outlet};
 use persistence::outbox::{self, Lease, Row};
 use sqlx::PgPool;
-use tokio::task::yield_now;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -155,11 +154,7 @@ impl Work {
             () = shutdown.cancelled() => {}
             // Leases first: they run out.
             tended = self.tending.done() => self.tended(tended),
-            reports = self.outlet.outcomes() => {
-                self.reported(reports);
-                // While they come without a pause nothing else of this thread would be looked at, answers of the database neither.
-                yield_now().await;
-            }
+            reports = self.outlet.outcomes() => self.reported(reports),
             done = self.database.done() => self.answered(done).await,
             settled = self.settling.done() => self.settled(settled),
             () = wake.leases.notified() => self.next_tending = Instant::now(),

@@ -12,7 +12,7 @@ use tracing::{info, warn};
 /// How long a caller waits for a connection. Longer waits only move the queue from the client into the process.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(4);
 /// A connection that was idle for longer is pinged before use, so that a restarted server is not noticed by a request.
-const TRUSTED_IDLE: Duration = Duration::from_millis(500);
+pub const TRUSTED_IDLE: Duration = Duration::from_millis(500);
 const MIGRATION_RETRY: Duration = Duration::from_millis(500);
 
 /// A database URL that cannot be read. The text leaves out the URL, which holds a password.

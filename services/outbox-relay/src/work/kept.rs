@@ -2,15 +2,11 @@
 //! second round trip for every statement.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
+use persistence::pool::TRUSTED_IDLE;
 use sqlx::pool::PoolConnection;
 use sqlx::{PgPool, Postgres};
 use tokio::time::Instant;
-
-/// One that was idle for longer goes back to the pool, which looks at a connection before it is used: the server may be another one by now, or
-/// something between here and there may have forgotten it.
-const TRUSTED_IDLE: Duration = Duration::from_millis(500);
 
 type Held = (PoolConnection<Postgres>, Instant);
 
@@ -25,7 +21,8 @@ impl Kept {
         Self { pool, connection: Arc::default() }
     }
 
-    /// The connection that was kept, or another one.
+    /// The connection that was kept. If it was idle for too long it goes back to the pool, which looks at one before it gives it out: the server
+    /// may be another one by now.
     pub(super) async fn connection(&self) -> Result<PoolConnection<Postgres>, sqlx::Error> {
         let kept = self.slot().take();
         match kept {

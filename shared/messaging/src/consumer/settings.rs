@@ -13,9 +13,10 @@ use crate::settings::{GuardSettings, KafkaSettings, RetrySettings};
 /// A partition whose oldest unfinished record is so many offsets behind is not read further: 26 s of 10,000 records a second. Each costs
 /// a bit.
 const WINDOW: u32 = 1 << 18;
-/// Unfinished records of a partition at which fetching pauses, at the least; `held_bytes` bounds what they weigh. librdkafka throws away what it
-/// has fetched when a partition is paused, and the first fetch after it waits for the one under way, for up to `fetch.wait.max.ms`. So a
-/// pause has to be rare, and half of so many have to last until there is more: 0.1 s of 80,000 records a second.
+/// Unfinished records of a partition at which fetching pauses, at the least; `held_bytes` bounds what they weigh. What librdkafka has fetched
+/// seems to be lost when a partition is paused, and the first fetch after it to wait for the one under way, for up to `fetch.wait.max.ms`:
+/// inferred from what made consumers faster, not traced. So a pause has to be rare, and half of so many have to last until there is more:
+/// 0.1 s of 80,000 records a second.
 const HIGH: usize = 1 << 14;
 
 /// Who deals out the partitions of a group to its members. All members of a group have to agree; a group changes over while it has none.

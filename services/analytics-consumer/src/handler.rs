@@ -5,15 +5,18 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, NaiveDate, SubsecRound, TimeDelta, Timelike, Utc};
 use contracts::{Envelope, Money, MoneyError, OrderCreated};
 use messaging::consumer::{Answer, BatchHandler, Delivered};
-use persistence::errors;
 use persistence::inbox::{self, Arrival, BeyondHorizon};
+use persistence::{errors, sql};
 use sqlx::PgPool;
+use telemetry::metrics::{Counter, Metrics};
 
 use crate::store;
 
 /// Adds orders to their minutes and their products to their days, once per event; a batch of them in one transaction.
 pub struct Analytics {
     pool: PgPool,
+    /// Orders that were added up.
+    orders: Counter,
 }
 
 /// Orders and revenue of one minute.
@@ -50,16 +53,26 @@ enum Failure {
 impl Analytics {
     /// Over the pool of the analytics database.
     pub fn new(pool: PgPool) -> Self {
-        Self { pool }
+        Self { pool, orders: Counter::default() }
+    }
+
+    /// Shows what it counts.
+    pub fn register(&self, metrics: &Metrics) {
+        metrics.register("analytics_orders", "Orders that were added to the figures", self.orders.clone());
     }
 
     async fn apply(&self, batch: &[Delivered<Envelope<OrderCreated>>]) -> Result<(), Failure> {
         let events: Vec<_> = batch.iter().map(known).collect();
-        let mut transaction = self.pool.begin().await?;
+        let mut transaction = sql::begin(&self.pool).await?;
         let arrivals = inbox::first_deliveries(&mut transaction, &events).await?;
         if let Some(beyond) = Arrival::beyond_horizon(&arrivals) {
             return Err(Failure::BeyondHorizon(beyond));
         }
+        batch.iter().zip(&arrivals).filter(|(_, arrival)| **arrival == Arrival::Repeat).for_each(
+            |(one, _)| {
+                one.delivery.repeated();
+            },
+        );
         let mut sums = Sums::default();
         for (one, _) in batch.iter().zip(arrivals).filter(|(_, arrival)| *arrival == Arrival::First) {
             sums.add(one.event.occurred_at, &one.event.data)?;
@@ -68,7 +81,9 @@ impl Analytics {
             store::add_orders(&mut transaction, &sums.minutes).await?;
             store::add_sales(&mut transaction, &sums.sales).await?;
         }
-        transaction.commit().await?;
+        sql::commit(transaction).await?;
+        let orders: i64 = sums.minutes.values().map(|minute| minute.orders).sum();
+        self.orders.inc_by(u64::try_from(orders).unwrap_or_default());
         Ok(())
     }
 }

@@ -30,8 +30,10 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: CancellationTo
             .context("ANALYTICS_DATABASE_URL")?;
     service.settings.batch_records = config.batch.into();
     let pool = service.pool();
+    let analytics = Analytics::new(pool.clone());
+    analytics.register(service.metrics());
     service
-        .routes(queries::routes(pool.clone()))
-        .run_batches(decode_order_created, Analytics::new(pool), listener, shutdown)
+        .routes(queries::routes(pool))
+        .run_batches(decode_order_created, analytics, listener, shutdown)
         .await
 }

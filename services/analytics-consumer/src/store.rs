@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, NaiveDate, Utc};
+use persistence::sql::Traced;
 use sqlx::{PgConnection, PgPool};
 
 use crate::handler;
@@ -25,6 +26,7 @@ pub(crate) async fn add_orders(
         &revenues
     )
     .execute(transaction)
+    .traced("INSERT", "orders_per_minute")
     .await?;
     Ok(())
 }
@@ -49,6 +51,7 @@ pub(crate) async fn add_sales(
         &revenues
     )
     .execute(transaction)
+    .traced("INSERT", "product_sales")
     .await?;
     Ok(())
 }
@@ -68,6 +71,7 @@ pub(crate) async fn minutes(pool: &PgPool, from: DateTime<Utc>) -> Result<Vec<Mi
         from
     )
     .fetch_all(pool)
+    .traced("SELECT", "orders_per_minute")
     .await
 }
 
@@ -93,5 +97,6 @@ pub(crate) async fn top_products(
         limit
     )
     .fetch_all(pool)
+    .traced("SELECT", "product_sales")
     .await
 }

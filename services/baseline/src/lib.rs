@@ -13,8 +13,10 @@ use axum::Router;
 use axum::routing::{get, post};
 use service_runtime::health::Health;
 use service_runtime::http::{self, Limits};
+use service_runtime::scrape;
 use service_runtime::supervise::Supervisor;
 use sqlx::PgPool;
+use telemetry::metrics::Metrics;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -35,7 +37,10 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: CancellationTo
         persistence::pool::connect_lazy(&config.database_url, config.database_connections, "baseline")?;
     let health = health(&pool);
     let shop = Shop { pool: pool.clone(), costs: config.costs };
-    let routes = http::harden(routes(shop).merge(health.routes()), Limits::default());
+    let metrics = Metrics::new();
+    persistence::metrics::pools(&metrics, &[("baseline", &pool)]);
+    let routes = routes(shop).merge(health.routes()).merge(scrape::routes(&metrics, &health));
+    let routes = http::harden(routes, Limits::default(), &metrics);
 
     let mut supervisor = Supervisor::new(shutdown.clone());
     supervisor.spawn("http", http::serve(listener, routes, shutdown.clone()));

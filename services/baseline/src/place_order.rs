@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use axum::extract::State;
-use service_runtime::{Problem, telemetry};
+use service_runtime::Problem;
 use storefront::{IdempotencyKey, NewOrder, OrderAccepted, PricedOrder, StepFailure, Stopwatch, refusals};
 use tracing::warn;
 

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use contracts::{Money, MoneyError};
+use persistence::sql::Traced;
 use sqlx::PgPool;
 use storefront::{OrderView, OrderViewLine, PricedOrder, Product};
 use uuid::Uuid;
@@ -10,6 +11,7 @@ use uuid::Uuid;
 pub(crate) async fn product(pool: &PgPool, id: i32) -> Result<Option<Product>, sqlx::Error> {
     let row = sqlx::query!("SELECT id, name, description, price_cents FROM products WHERE id = $1", id)
         .fetch_optional(pool)
+        .traced("SELECT", "products")
         .await?;
     row.map(|row| {
         Ok(Product {
@@ -28,13 +30,17 @@ pub(crate) async fn products(
     offset: i64,
     limit: i64,
 ) -> Result<(Vec<Product>, i64), sqlx::Error> {
-    let total = sqlx::query_scalar!(r#"SELECT count(*) AS "count!" FROM products"#).fetch_one(pool).await?;
+    let total = sqlx::query_scalar!(r#"SELECT count(*) AS "count!" FROM products"#)
+        .fetch_one(pool)
+        .traced("SELECT", "products")
+        .await?;
     let rows = sqlx::query!(
         "SELECT id, name, description, price_cents FROM products ORDER BY id OFFSET $1 LIMIT $2",
         offset,
         limit
     )
     .fetch_all(pool)
+    .traced("SELECT", "products")
     .await?;
     let products = rows
         .into_iter()
@@ -54,6 +60,7 @@ pub(crate) async fn products(
 pub(crate) async fn prices(pool: &PgPool, products: &[i32]) -> Result<HashMap<i32, Money>, sqlx::Error> {
     sqlx::query!("SELECT id, price_cents FROM products WHERE id = ANY($1)", products)
         .fetch_all(pool)
+        .traced("SELECT", "products")
         .await?
         .into_iter()
         .map(|row| Ok((row.id, money(row.price_cents)?)))
@@ -89,6 +96,7 @@ pub(crate) async fn insert(
         &prices
     )
     .execute(pool)
+    .traced("INSERT", "orders")
     .await?;
     Ok(())
 }
@@ -101,6 +109,7 @@ pub(crate) async fn take_off_stock(pool: &PgPool, product_id: i32, quantity: i32
         quantity
     )
     .execute(pool)
+    .traced("UPDATE", "products")
     .await?;
     Ok(())
 }
@@ -114,6 +123,7 @@ pub(crate) async fn count_sale(pool: &PgPool, revenue: Money) -> Result<(), sqlx
         revenue.cents()
     )
     .execute(pool)
+    .traced("INSERT", "sales")
     .await?;
     Ok(())
 }
@@ -124,6 +134,7 @@ pub(crate) async fn order(pool: &PgPool, id: Uuid) -> Result<Option<OrderView>, 
         id
     )
     .fetch_optional(pool)
+    .traced("SELECT", "orders")
     .await?
     else {
         return Ok(None);
@@ -133,6 +144,7 @@ pub(crate) async fn order(pool: &PgPool, id: Uuid) -> Result<Option<OrderView>, 
         id
     )
     .fetch_all(pool)
+    .traced("SELECT", "order_items")
     .await?;
     let items = lines
         .into_iter()

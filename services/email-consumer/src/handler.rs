@@ -5,8 +5,8 @@ use std::sync::Arc;
 use contracts::{Envelope, OrderCreated};
 use lettre::message::Mailbox;
 use messaging::consumer::{Answer, Delivery, Handler};
-use persistence::errors;
 use persistence::inbox::{self, Arrival, BeyondHorizon};
+use persistence::{errors, sql};
 use sqlx::PgPool;
 
 use crate::confirmation::{self, Unwritable};
@@ -46,13 +46,16 @@ impl Confirmations {
         let known = inbox::Event { id, occurred_at, beyond_horizon: delivery.beyond_horizon };
         match inbox::arrival(&self.pool, known).await? {
             Arrival::First => {}
-            Arrival::Repeat => return Ok(()),
+            Arrival::Repeat => {
+                delivery.repeated();
+                return Ok(());
+            }
             Arrival::BeyondHorizon(beyond) => return Err(Failure::BeyondHorizon(beyond)),
         }
         // No transaction is open while the provider takes its time.
         self.mailer.send(&confirmation::confirmation(&self.from, event)?).await?;
 
-        let mut transaction = self.pool.begin().await?;
+        let mut transaction = sql::begin(&self.pool).await?;
         // A twin may have come first meanwhile. To pass the horizon meanwhile an event has to be a retention old to the second; it is a dead
         // letter then, and its repeat carries the same Message-ID.
         match inbox::first_delivery(&mut transaction, known).await? {
@@ -60,10 +63,10 @@ impl Confirmations {
                 let message_id = confirmation::message_id(event.id);
                 store::insert_delivery(&mut transaction, event.id, event.data.order_id, &message_id).await?;
             }
-            Arrival::Repeat => {}
+            Arrival::Repeat => delivery.repeated(),
             Arrival::BeyondHorizon(beyond) => return Err(Failure::BeyondHorizon(beyond)),
         }
-        transaction.commit().await?;
+        sql::commit(transaction).await?;
         tracing::info!(order_id = %event.data.order_id, "order confirmed by e-mail");
         Ok(())
     }

@@ -35,7 +35,9 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: CancellationTo
         ConsumerService::new(group, config.consumer, &config.database_url, DATABASE_CONNECTIONS)
             .context("EMAIL_DATABASE_URL")?;
     service.settings.in_flight = config.in_flight.into();
-    let mailer = Arc::new(Mailer::new(config.smtp, config.smtp_timeout).keeping(config.in_flight.into()));
+    let mailer = Mailer::new(config.smtp, config.smtp_timeout).keeping(config.in_flight.into());
+    mailer.calls().register(service.metrics());
+    let mailer = Arc::new(mailer);
     let handler = Confirmations::new(service.pool(), Arc::clone(&mailer), config.from);
     service
         .dependency("smtp", move || mailer.state())

@@ -8,9 +8,11 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use consumer_service::ProviderCalls;
 use lettre::Message;
 use lettre::transport::smtp;
 use lettre::transport::smtp::client::AsyncSmtpConnection;
+use telemetry::span::{Call, SpanKind, attribute, names};
 use tokio::time::{Instant, timeout};
 
 use crate::server::SmtpServer;
@@ -52,6 +54,7 @@ pub struct Mailer {
     kept: usize,
     /// Why the last mail found no provider, until one does.
     trouble: Mutex<Option<String>>,
+    calls: ProviderCalls,
 }
 
 struct Idle {
@@ -62,12 +65,18 @@ struct Idle {
 impl Mailer {
     /// Does not connect yet.
     pub fn new(server: SmtpServer, timeout: Duration) -> Self {
-        Self { server, timeout, idle: Mutex::default(), kept: KEPT, trouble: Mutex::default() }
+        let calls = ProviderCalls::new("smtp", &OUTCOMES);
+        Self { server, timeout, idle: Mutex::default(), kept: KEPT, trouble: Mutex::default(), calls }
     }
 
     /// Keeps up to `connections` idle connections: as many as mails are sent at a time, or most of them pay for a new one.
     pub fn keeping(self, connections: usize) -> Self {
         Self { kept: connections, ..self }
+    }
+
+    /// How long its calls take.
+    pub fn calls(&self) -> &ProviderCalls {
+        &self.calls
     }
 
     /// Whether the provider could be reached when it was needed last.
@@ -77,13 +86,32 @@ impl Mailer {
 
     /// Hands in one mail and waits for the server to take it.
     pub async fn send(&self, mail: &Message) -> Result<(), SendError> {
+        let started = Instant::now();
+        let mut call = self.call();
         let result = self.try_send(mail).await;
+        self.calls.note(outcome(&result), started.elapsed());
+        if let Err(error) = &result {
+            call.failed(outcome(&result), error.to_string());
+        }
+        drop(call);
         let trouble = match &result {
             Err(error @ (SendError::NoSession(_) | SendError::NoAnswer(_))) => Some(error.to_string()),
             _ => None,
         };
         *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
         result
+    }
+
+    /// There is no convention for SMTP: the general ones for who is called.
+    fn call(&self) -> Call {
+        Call::here("send e-mail", SpanKind::Client, || {
+            let (host, port) = self.server.address();
+            vec![
+                attribute(names::NETWORK_PROTOCOL_NAME, "smtp"),
+                attribute(names::SERVER_ADDRESS, host.to_owned()),
+                attribute(names::SERVER_PORT, i64::from(port)),
+            ]
+        })
     }
 
     async fn try_send(&self, mail: &Message) -> Result<(), SendError> {
@@ -124,6 +152,21 @@ impl Mailer {
         if idle.len() < self.kept {
             idle.push(Idle { connection, since: Instant::now() });
         }
+    }
+}
+
+/// For the metrics, and for `error.type`.
+const OUTCOMES: [&str; 6] = ["taken", "no_session", "no_answer", "transient", "permanent", "unsupported"];
+
+fn outcome(result: &Result<(), SendError>) -> &'static str {
+    let [taken, no_session, no_answer, transient, permanent, unsupported] = OUTCOMES;
+    match result {
+        Ok(()) => taken,
+        Err(SendError::NoSession(_)) => no_session,
+        Err(SendError::NoAnswer(_)) => no_answer,
+        Err(SendError::Transient(_)) => transient,
+        Err(SendError::Permanent(_)) => permanent,
+        Err(SendError::Unsupported) => unsupported,
     }
 }
 

@@ -86,6 +86,11 @@ impl fmt::Debug for SmtpServer {
 }
 
 impl SmtpServer {
+    /// Host and port.
+    pub(crate) fn address(&self) -> (&str, u16) {
+        (&self.host, self.port)
+    }
+
     /// Opens a session: connected, encrypted if so asked, greeted and logged in.
     pub(crate) async fn connect(&self) -> Result<AsyncSmtpConnection, smtp::Error> {
         let hello = ClientId::default();

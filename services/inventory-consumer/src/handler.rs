@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use contracts::{Envelope, OrderCreated};
 use messaging::consumer::{Answer, BatchHandler, Delivered};
-use persistence::errors;
 use persistence::inbox::{self, Arrival, BeyondHorizon};
+use persistence::{errors, sql};
 use sqlx::PgPool;
+use telemetry::metrics::{Counters, Metrics};
 use uuid::Uuid;
 
 use crate::store;
@@ -14,6 +15,8 @@ use crate::store;
 /// Takes the lines of orders off the stock, once per event; a batch of them in one transaction.
 pub struct Inventory {
     pool: PgPool,
+    /// Lines by what was decided.
+    lines: Counters<1>,
 }
 
 /// What was decided for one line.
@@ -54,27 +57,44 @@ enum Failure {
 impl Inventory {
     /// Over the pool of the inventory database.
     pub fn new(pool: PgPool) -> Self {
-        Self { pool }
+        let lines =
+            Counters::new(["outcome"]).with([Outcome::Reserved.name()]).with([Outcome::Insufficient.name()]);
+        Self { pool, lines }
+    }
+
+    /// Shows what it counts.
+    pub fn register(&self, metrics: &Metrics) {
+        self.lines.register(metrics, "stock_lines", "Lines of orders by whether there was enough on stock");
     }
 
     async fn apply(&self, batch: &[Delivered<Envelope<OrderCreated>>]) -> Result<(), Failure> {
         let events: Vec<_> = batch.iter().map(known).collect();
-        let mut transaction = self.pool.begin().await?;
+        let mut transaction = sql::begin(&self.pool).await?;
         let arrivals = inbox::first_deliveries(&mut transaction, &events).await?;
         if let Some(beyond) = Arrival::beyond_horizon(&arrivals) {
             return Err(Failure::BeyondHorizon(beyond));
         }
+        batch.iter().zip(&arrivals).filter(|(_, arrival)| **arrival == Arrival::Repeat).for_each(
+            |(one, _)| {
+                one.delivery.repeated();
+            },
+        );
         let orders: Vec<Wanted> = batch
             .iter()
             .zip(arrivals)
             .filter(|(_, arrival)| *arrival == Arrival::First)
             .map(|(one, _)| Wanted::by(&one.event.data))
             .collect();
+        let mut decided = Vec::new();
         if !orders.is_empty() {
             let mut stock = store::lock_stock(&mut transaction, &products(&orders)).await?;
-            store::record(&mut transaction, &decide(&orders, &mut stock)).await?;
+            decided = decide(&orders, &mut stock);
+            store::record(&mut transaction, &decided).await?;
         }
-        transaction.commit().await?;
+        sql::commit(transaction).await?;
+        for line in &decided {
+            self.lines.add([line.outcome.name()], 1);
+        }
         Ok(())
     }
 }

@@ -30,8 +30,10 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: CancellationTo
             .context("INVENTORY_DATABASE_URL")?;
     service.settings.batch_records = config.batch.into();
     let pool = service.pool();
+    let inventory = Inventory::new(pool.clone());
+    inventory.register(service.metrics());
     service
-        .routes(queries::routes(pool.clone()))
-        .run_batches(decode_order_created, Inventory::new(pool), listener, shutdown)
+        .routes(queries::routes(pool))
+        .run_batches(decode_order_created, inventory, listener, shutdown)
         .await
 }

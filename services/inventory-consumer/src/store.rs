@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use persistence::sql::Traced;
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
@@ -17,6 +18,7 @@ pub(crate) async fn lock_stock(
         products
     )
     .fetch_all(transaction)
+    .traced("SELECT", "stock")
     .await?;
     Ok(rows.into_iter().map(|row| (row.product_id, row.on_hand)).collect())
 }
@@ -44,6 +46,7 @@ pub(crate) async fn record(transaction: &mut PgConnection, lines: &[Reservation]
         &pieces
     )
     .execute(transaction)
+    .traced("INSERT", "reservations")
     .await?;
     Ok(())
 }
@@ -52,6 +55,7 @@ pub(crate) async fn record(transaction: &mut PgConnection, lines: &[Reservation]
 pub(crate) async fn on_hand(pool: &PgPool, product_id: i32) -> Result<Option<i32>, sqlx::Error> {
     sqlx::query_scalar!("SELECT on_hand FROM stock WHERE product_id = $1", product_id)
         .fetch_optional(pool)
+        .traced("SELECT", "stock")
         .await
 }
 
@@ -65,6 +69,7 @@ pub(crate) async fn reservations(
         order_id
     )
     .fetch_all(pool)
+    .traced("SELECT", "reservations")
     .await?;
     Ok(rows.into_iter().map(|row| (row.product_id, row.quantity, row.outcome)).collect())
 }

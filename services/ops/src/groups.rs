@@ -13,9 +13,9 @@ use persistence::intake;
 use serde::Serialize;
 
 use crate::group::{Group, GroupDatabases};
-use crate::offsets::{behind, next_offsets};
 use crate::pause::{connect, in_time, members};
 use crate::time;
+use messaging::offsets::{behind, next_offsets};
 
 /// How long Kafka may take for an answer.
 const PATIENCE: Duration = Duration::from_secs(10);

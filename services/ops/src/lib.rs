@@ -6,7 +6,6 @@ mod databases;
 mod group;
 mod groups;
 mod held;
-mod offsets;
 mod outbox;
 mod pause;
 pub mod replay;

@@ -13,9 +13,9 @@ use messaging::groups::{self, GroupError};
 use messaging::reader::TopicReader;
 
 use crate::group::{Group, GroupDatabases};
-use crate::offsets::next_offset;
 use crate::pause::{connect, in_time, members};
 use crate::time;
+use messaging::offsets::next_offset;
 
 /// How long Kafka may take for an answer.
 const PATIENCE: Duration = Duration::from_secs(10);

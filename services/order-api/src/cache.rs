@@ -1,6 +1,5 @@
 //! The product cache: cache-aside in Redis, one load per product at a time, and no failure of its own.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -10,14 +9,18 @@ use redis::cmd;
 use service_runtime::Problem;
 use service_runtime::http::Json;
 use storefront::{CacheStats, Product};
+use telemetry::span::{Call, SpanKind, attribute, names};
 use tracing::warn;
 
 use crate::Shop;
 use crate::config::CacheSettings;
+use crate::metrics::CacheMetrics;
 use crate::redis_link::RedisLink;
 
 /// Version of what is stored under a key. A build that stores something else uses other keys.
 const KEYS: &str = "product:v1:";
+/// Says on the span of a request whether the cache knew.
+const CACHE: &str = "orderflow.cache";
 
 /// `GET /api/cache/stats`.
 pub(crate) async fn stats(State(shop): State<Shop>) -> Json<CacheStats> {
@@ -38,8 +41,7 @@ pub(crate) struct ProductCache {
     negative_ttl: Duration,
     /// Loads under way. Holds nothing once a load is done: what may be stale lives in Redis, under a time to live that everybody sees.
     loads: Cache<i32, Option<Product>>,
-    hits: AtomicU64,
-    misses: AtomicU64,
+    metrics: CacheMetrics,
 }
 
 impl ProductCache {
@@ -52,8 +54,7 @@ impl ProductCache {
             negative_ttl: settings.negative_ttl,
             // A caller that goes away between its load and the clean-up leaves the product behind; this is how long.
             loads: Cache::builder().max_capacity(10_000).time_to_live(Duration::from_secs(1)).build(),
-            hits: AtomicU64::new(0),
-            misses: AtomicU64::new(0),
+            metrics: CacheMetrics::default(),
         })
     }
 
@@ -64,11 +65,14 @@ impl ProductCache {
         load: impl AsyncFnOnce() -> Result<Option<Product>, Problem>,
     ) -> Result<Found, Problem> {
         if let Some(product) = self.read(id).await {
-            self.hits.fetch_add(1, Ordering::Relaxed);
+            self.metrics.hits.inc();
+            telemetry::annotate(CACHE, "hit");
             return Ok(Found { product, from_cache: true });
         }
-        self.misses.fetch_add(1, Ordering::Relaxed);
+        self.metrics.misses.inc();
+        telemetry::annotate(CACHE, "miss");
         let fill = async {
+            self.metrics.loads.inc();
             let product = load().await?;
             self.write(id, product.as_ref()).await;
             Ok(product)
@@ -79,9 +83,24 @@ impl ProductCache {
         Ok(Found { product, from_cache: false })
     }
 
+    /// What is counted of it.
+    pub(crate) fn metrics(&self) -> &CacheMetrics {
+        &self.metrics
+    }
+
+    /// Whether Redis is used at the moment.
+    pub(crate) fn is_up(&self) -> bool {
+        self.redis.is_up()
+    }
+
     /// `None`: Redis does not know, or is away.
     async fn read(&self, id: i32) -> Option<Option<Product>> {
-        let text: Option<Vec<u8>> = self.redis.run(cmd("GET").arg(key(id))).await?;
+        let mut call = command("GET");
+        let found: Option<Option<Vec<u8>>> = self.redis.run(cmd("GET").arg(key(id))).await;
+        if found.is_none() {
+            call.failed("away", "Redis did not answer, or is left alone since it did not");
+        }
+        let text = found?;
         match serde_json::from_slice(&text?) {
             Ok(product) => Some(product),
             Err(error) => {
@@ -97,6 +116,7 @@ impl ProductCache {
         let ttl = if product.is_some() { self.ttl } else { self.negative_ttl };
         let milliseconds = (ttl.as_millis() as f64 * rand::random_range(0.8..=1.0)).max(1.0) as u64;
         // A fill that fails is a miss for the next reader.
+        let _call = command("SET");
         let _: Option<()> =
             self.redis.run(cmd("SET").arg(key(id)).arg(text).arg("PX").arg(milliseconds)).await;
     }
@@ -107,8 +127,15 @@ impl ProductCache {
     }
 
     pub(crate) fn stats(&self) -> CacheStats {
-        CacheStats::new(self.hits.load(Ordering::Relaxed), self.misses.load(Ordering::Relaxed))
+        CacheStats::new(self.metrics.hits.get(), self.metrics.misses.get())
     }
+}
+
+/// A command as a span, by OpenTelemetry's conventions for Redis.
+fn command(name: &'static str) -> Call {
+    Call::here(name, SpanKind::Client, || {
+        vec![attribute(names::DB_SYSTEM_NAME, "redis"), attribute(names::DB_OPERATION_NAME, name)]
+    })
 }
 
 fn key(id: i32) -> String {

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use contracts::Money;
+use persistence::sql::Traced;
 use sqlx::{PgConnection, PgPool};
 use storefront::{Fingerprint, IdempotencyKey};
 use tokio::time::{sleep, timeout};
@@ -51,6 +52,7 @@ pub(crate) async fn held(connection: &mut PgConnection, claim: &Claim) -> Result
         claim.ttl.as_secs_f64()
     )
     .fetch_optional(connection)
+    .traced("SELECT", "idempotency_keys")
     .await?
     .map(|row| {
         let total = store::money(row.total_cents)?;

@@ -7,6 +7,7 @@ mod cache;
 mod catalogue;
 mod config;
 mod idempotency;
+mod metrics;
 mod order;
 mod place_order;
 mod product;
@@ -21,13 +22,16 @@ use persistence::outbox::Poke;
 use persistence::pool;
 use service_runtime::health::Health;
 use service_runtime::http::{self, Limits};
+use service_runtime::scrape;
 use service_runtime::supervise::Supervisor;
 use sqlx::PgPool;
+use telemetry::metrics::Metrics;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use self::cache::ProductCache;
 pub use self::config::{CacheSettings, Config};
+use self::metrics::OrderMetrics;
 
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("../../migrations/orders");
 
@@ -43,6 +47,7 @@ struct Shop {
     cache: Arc<ProductCache>,
     /// How long a key stands for its order.
     idempotency_ttl: Duration,
+    metrics: OrderMetrics,
 }
 
 /// Serves until `shutdown`. It answers from the first moment; it is ready once the database is up to date and the connections to it are open.
@@ -53,8 +58,19 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: CancellationTo
     let health = health(&reads, &cache);
     let (poke, poker) = Poke::new(&config.database_url, "order-api poke")?;
     let idempotency_ttl = config.idempotency_ttl;
-    let shop = Shop { reads: reads.clone(), writes: writes.clone(), poke, cache, idempotency_ttl };
-    let routes = http::harden(routes::routes(shop).merge(health.routes()), Limits::default());
+    let metrics = Metrics::new();
+    persistence::metrics::pools(&metrics, &[("read", &reads), ("write", &writes)]);
+    cache.metrics().register(&metrics, &cache);
+    let shop = Shop {
+        reads: reads.clone(),
+        writes: writes.clone(),
+        poke,
+        cache,
+        idempotency_ttl,
+        metrics: OrderMetrics::new(&metrics),
+    };
+    let routes = routes::routes(shop).merge(health.routes()).merge(scrape::routes(&metrics, &health));
+    let routes = http::harden(routes, Limits::default(), &metrics);
 
     let mut supervisor = Supervisor::new(shutdown.clone());
     supervisor.spawn("http", http::serve(listener, routes, shutdown.clone()));

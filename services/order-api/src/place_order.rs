@@ -6,9 +6,10 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use chrono::Utc;
 use contracts::Money;
-use service_runtime::{Problem, telemetry};
+use service_runtime::Problem;
 use storefront::{IdempotencyKey, NewOrder, OrderAccepted, PricedOrder, Stopwatch, refusals};
-use tracing::{info, warn};
+use telemetry::step;
+use tracing::{Instrument, info, warn};
 use uuid::Uuid;
 
 use crate::Shop;
@@ -30,29 +31,55 @@ struct Placed {
 pub(crate) async fn place_order(
     clock: Stopwatch,
     State(shop): State<Shop>,
-    key: Option<IdempotencyKey>,
-    order: NewOrder,
+    key: Result<Option<IdempotencyKey>, Problem>,
+    order: Result<NewOrder, Problem>,
 ) -> Result<OrderAccepted, Problem> {
-    let claim = key.map(|key| Claim { key, fingerprint: order.fingerprint(), ttl: shop.idempotency_ttl });
-    let placed = place(&shop, order, claim.as_ref()).await.map_err(|problem| match claim {
-        Some(_) if problem.status() == StatusCode::SERVICE_UNAVAILABLE => {
-            refusals::repeat_under_the_key(problem)
-        }
-        _ => problem,
-    })?;
+    let placed = match (key, order) {
+        (Ok(key), Ok(order)) => accept(&shop, key, order).await,
+        // As the refusals of extractors come: the first one counts.
+        (Err(refusal), _) | (Ok(_), Err(refusal)) => Err(refusal),
+    };
+    shop.metrics.orders.add([outcome(&placed)], 1);
+    let placed = placed?;
     let message = "Order created, processing in background";
     let answer = OrderAccepted::new(placed.id, placed.total, clock.elapsed_ms(), message);
     Ok(if placed.before { answer.replayed() } else { answer })
 }
 
+/// For the metrics.
+fn outcome(placed: &Result<Placed, Problem>) -> &'static str {
+    match placed {
+        Ok(Placed { before: false, .. }) => "accepted",
+        Ok(Placed { before: true, .. }) => "repeated",
+        Err(problem) if !problem.status().is_server_error() => "refused",
+        // It names the order under which the caller can look.
+        Err(problem) if problem.has("order_id") => "unknown",
+        Err(_) => "failed",
+    }
+}
+
+async fn accept(shop: &Shop, key: Option<IdempotencyKey>, order: NewOrder) -> Result<Placed, Problem> {
+    let claim = key.map(|key| Claim { key, fingerprint: order.fingerprint(), ttl: shop.idempotency_ttl });
+    place(shop, order, claim.as_ref()).await.map_err(|problem| match claim {
+        Some(_) if problem.status() == StatusCode::SERVICE_UNAVAILABLE => {
+            refusals::repeat_under_the_key(problem)
+        }
+        _ => problem,
+    })
+}
+
 async fn place(shop: &Shop, order: NewOrder, claim: Option<&Claim>) -> Result<Placed, Problem> {
     let products = order.product_ids();
-    let prices = in_time(store::prices(&shop.writes, &products)).await.map_err(|error| {
+    let read = in_time(store::prices(&shop.writes, &products)).instrument(step!("price order"));
+    let prices = read.await.map_err(|error| {
         warn!(%error, "prices could not be read, order not taken");
         refusals::order_not_taken()
     })?;
     match (order.price(&prices), claim) {
-        (Ok(order), _) => write(shop, &order, claim).await,
+        (Ok(order), _) => {
+            telemetry::annotate("order.id", order.id.to_string());
+            write(shop, &order, claim).instrument(step!("write order", order.id = %order.id)).await
+        }
         // The catalogue may have lost a product since this very order was taken.
         (Err(refusal), Some(claim)) => find(shop, claim).await?.ok_or(refusal),
         (Err(refusal), None) => Err(refusal),

@@ -84,6 +84,11 @@ impl RedisLink {
         answer.await.map(drop).map_err(|_| "Redis does not answer".to_owned())
     }
 
+    /// Whether it is used at the moment: it is connected, or was not needed yet.
+    pub(crate) fn is_up(&self) -> bool {
+        !self.state().reported_away
+    }
+
     async fn ask<T: FromRedisValue>(
         &self,
         mut connection: MultiplexedConnection,

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use contracts::topics::ORDER_EVENTS;
 use contracts::{Envelope, Money, MoneyError, OrderCreated};
+use persistence::sql::Traced;
 use service_runtime::Problem;
 use sqlx::{PgConnection, PgPool};
 use storefront::{OrderView, OrderViewLine, PricedOrder, Product, refusals};
@@ -23,6 +24,7 @@ pub(crate) struct NewEvent {
 pub(crate) async fn product(pool: &PgPool, id: i32) -> Result<Option<Product>, sqlx::Error> {
     let row = sqlx::query!("SELECT id, name, description, price_cents FROM products WHERE id = $1", id)
         .fetch_optional(pool)
+        .traced("SELECT", "products")
         .await?;
     row.map(|row| {
         let price = money(row.price_cents)?;
@@ -37,13 +39,17 @@ pub(crate) async fn products(
     offset: i64,
     limit: i64,
 ) -> Result<(Vec<Product>, i64), sqlx::Error> {
-    let total = sqlx::query_scalar!(r#"SELECT count(*) AS "count!" FROM products"#).fetch_one(pool).await?;
+    let total = sqlx::query_scalar!(r#"SELECT count(*) AS "count!" FROM products"#)
+        .fetch_one(pool)
+        .traced("SELECT", "products")
+        .await?;
     let rows = sqlx::query!(
         "SELECT id, name, description, price_cents FROM products ORDER BY id OFFSET $1 LIMIT $2",
         offset,
         limit
     )
     .fetch_all(pool)
+    .traced("SELECT", "products")
     .await?;
     let product = |id, name, description, cents| Ok(Product { id, name, description, price: money(cents)? });
     let products = rows
@@ -57,6 +63,7 @@ pub(crate) async fn products(
 pub(crate) async fn prices(pool: &PgPool, products: &[i32]) -> Result<HashMap<i32, Money>, sqlx::Error> {
     sqlx::query!("SELECT id, price_cents FROM products WHERE id = ANY($1)", products)
         .fetch_all(pool)
+        .traced("SELECT", "products")
         .await?
         .into_iter()
         .map(|row| Ok((row.id, money(row.price_cents)?)))
@@ -123,6 +130,7 @@ pub(crate) async fn insert(
         envelope.occurred_at
     )
     .execute(connection)
+    .traced("INSERT", "orders")
     .await?;
     Ok(written.rows_affected() == 1)
 }
@@ -133,6 +141,7 @@ pub(crate) async fn order(pool: &PgPool, id: Uuid) -> Result<Option<OrderView>, 
         id
     )
     .fetch_optional(pool)
+    .traced("SELECT", "orders")
     .await?
     else {
         return Ok(None);
@@ -143,6 +152,7 @@ pub(crate) async fn order(pool: &PgPool, id: Uuid) -> Result<Option<OrderView>, 
         id
     )
     .fetch_all(pool)
+    .traced("SELECT", "order_items")
     .await?;
     let items = lines
         .into_iter()

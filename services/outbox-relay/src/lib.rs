@@ -3,6 +3,7 @@
 mod config;
 mod horizon;
 mod lanes;
+mod metrics;
 mod point;
 mod record;
 mod relay;
@@ -10,9 +11,14 @@ mod status;
 mod wake;
 mod work;
 
+use std::time::Duration;
+
 use service_runtime::health::Health;
 use service_runtime::http::{self, Limits};
+use service_runtime::scrape;
 use service_runtime::supervise::Supervisor;
+use sqlx::PgPool;
+use telemetry::metrics::Metrics;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -21,12 +27,18 @@ pub use point::{Observer, Point};
 pub use relay::{Relay, RelaySettings};
 pub use status::RelayStatus;
 
+/// How often it is looked how much waits, and how long that may take.
+const LOOK: Duration = Duration::from_secs(5);
+
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("../../migrations/orders");
 
 /// Runs the relay and its health endpoints until `shutdown`.
 pub async fn run(config: Config, listener: TcpListener, shutdown: CancellationToken) -> anyhow::Result<()> {
     let pool = persistence::outbox::connect(&config.database_url, "outbox-relay")?;
     let status = RelayStatus::default();
+    let metrics = Metrics::new();
+    status.register(&metrics);
+    persistence::metrics::pools(&metrics, &[("relay", &pool)]);
     let settings = RelaySettings::default();
     let relay = Relay::new(pool.clone(), config.kafka.clone(), settings, status.clone())?;
 
@@ -63,10 +75,16 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: CancellationTo
         .build();
 
     let mut supervisor = Supervisor::new(shutdown.clone());
-    supervisor.spawn(
-        "http",
-        http::serve(listener, http::harden(health.routes(), Limits::default()), shutdown.clone()),
-    );
+    let routes = health.routes().merge(scrape::routes(&metrics, &health));
+    let routes = http::harden(routes, Limits::default(), &metrics);
+    supervisor.spawn("http", http::serve(listener, routes, shutdown.clone()));
+    supervisor.spawn("depth", {
+        let (pool, shutdown) = (pool.clone(), shutdown.clone());
+        async move {
+            shutdown.run_until_cancelled(watch_depth(pool, status)).await;
+            Ok(())
+        }
+    });
     supervisor.spawn("relay", async move {
         tokio::select! {
             migrated = persistence::pool::migrate_when_available(&pool, &MIGRATIONS) => migrated?,
@@ -77,4 +95,13 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: CancellationTo
         Ok(())
     });
     supervisor.run().await
+}
+
+async fn watch_depth(pool: PgPool, status: RelayStatus) {
+    loop {
+        let looked = tokio::time::timeout(LOOK, persistence::outbox::depth(&pool)).await;
+        // Why the database does not answer is the business of those who need it.
+        status.metrics.deep(looked.ok().and_then(Result::ok));
+        tokio::time::sleep(LOOK).await;
+    }
 }

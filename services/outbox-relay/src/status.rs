@@ -2,9 +2,16 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use telemetry::metrics::Metrics;
+
+use crate::metrics::RelayMetrics;
+
 /// Shared view of the relay. Cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub struct RelayStatus(Arc<Mutex<State>>);
+pub struct RelayStatus {
+    state: Arc<Mutex<State>>,
+    pub(crate) metrics: RelayMetrics,
+}
 
 #[derive(Debug, Default)]
 struct State {
@@ -47,6 +54,11 @@ impl RelayStatus {
         self.lock().blocked
     }
 
+    /// Shows what the relay counts and measures.
+    pub fn register(&self, metrics: &Metrics) {
+        self.metrics.register(metrics, self);
+    }
+
     pub(crate) fn holds(&self, buckets: usize) {
         self.lock().buckets = buckets;
     }
@@ -69,6 +81,6 @@ impl RelayStatus {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

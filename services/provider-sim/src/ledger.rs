@@ -26,6 +26,18 @@ pub enum Outcome {
     Refused,
 }
 
+impl Outcome {
+    /// The name in metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Taken => "taken",
+            Self::TakenAnswerLost => "taken_answer_lost",
+            Self::Repeated => "repeated",
+            Self::Refused => "refused",
+        }
+    }
+}
+
 /// One line of the journal. It names the recipient only in masked form and holds nothing of the text.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {

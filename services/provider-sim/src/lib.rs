@@ -23,7 +23,9 @@ use axum::Router;
 use axum::routing::{get, post};
 use service_runtime::health::Health;
 use service_runtime::http;
+use service_runtime::scrape;
 use service_runtime::supervise::Supervisor;
+use telemetry::metrics::Metrics;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -63,6 +65,8 @@ fn routes(provider: Arc<Provider>) -> Router {
             async move { state }
         })
         .build();
+    let metrics = Metrics::new();
+    provider.register(&metrics);
     let router = Router::new()
         .route("/", get(page::get))
         .route("/sms", post(sms::post))
@@ -71,8 +75,9 @@ fn routes(provider: Arc<Provider>) -> Router {
         .route("/api/journal", get(listing::get))
         .route("/api/settings", get(api::settings).put(api::change_settings))
         .with_state(provider)
-        .merge(health.routes());
+        .merge(health.routes())
+        .merge(scrape::routes(&metrics, &health));
     // The longest latency that can be set, and some time for the answer.
     let request_time = Duration::from_millis(MAX_LATENCY_MS) + Duration::from_secs(5);
-    http::harden(router, http::Limits { request_time, ..http::Limits::default() })
+    http::harden(router, http::Limits { request_time, ..http::Limits::default() }, &metrics)
 }

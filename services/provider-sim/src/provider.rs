@@ -8,6 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use chrono::Utc;
+use telemetry::metrics::{Counters, Metrics};
 use uuid::Uuid;
 
 use crate::channel::{Channel, PerChannel};
@@ -73,6 +74,7 @@ pub struct Provider {
     settings: Mutex<Settings>,
     books: Mutex<Books>,
     in_progress: PerChannel<AtomicU64>,
+    messages: Counters<2>,
 }
 
 /// Counts a message for as long as it lives, also if its sender goes away.
@@ -114,7 +116,14 @@ impl Provider {
             settings: Mutex::new(settings::DEFAULTS),
             books: Mutex::new(books),
             in_progress: PerChannel::default(),
+            messages: Counters::new(["channel", "outcome"]),
         })
+    }
+
+    /// Shows what it counts.
+    pub fn register(&self, metrics: &Metrics) {
+        let help = "Messages by what became of them";
+        self.messages.register(metrics, "provider_sim_messages", help);
     }
 
     /// Lets the latency pass, then decides. An error means that the journal cannot be written: nothing was delivered.
@@ -146,6 +155,7 @@ impl Provider {
             return Err(error);
         }
         books.trouble = None;
+        self.messages.add([channel.name(), outcome.name()], 1);
         books.ledger.apply(&entry);
         let id = ledger::message_id(channel, entry.key.as_deref());
         tracing::debug!(channel = channel.name(), ?outcome, order_id = entry.order_id, "message decided");

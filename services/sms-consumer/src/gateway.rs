@@ -1,14 +1,15 @@
 //! The company that sends text messages, behind HTTP.
 
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use consumer_service::ProviderCalls;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use reqwest::redirect::Policy;
 use reqwest::{Client, StatusCode, Url};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
-use service_runtime::telemetry;
+use telemetry::span::{Call, SpanKind, attribute, names};
 use uuid::Uuid;
 
 /// A network that is there connects in much less; the time-out of the whole call is for slow answers.
@@ -57,6 +58,7 @@ pub struct Gateway {
     url: Url,
     /// Why the last message found no provider, until one does.
     trouble: Mutex<Option<String>>,
+    calls: ProviderCalls,
 }
 
 impl Gateway {
@@ -78,7 +80,13 @@ impl Gateway {
             .redirect(Policy::none())
             .build()
             .map_err(NoClient::Client)?;
-        Ok(Self { client, url, trouble: Mutex::default() })
+        let calls = ProviderCalls::new("sms-gateway", &OUTCOMES);
+        Ok(Self { client, url, trouble: Mutex::default(), calls })
+    }
+
+    /// How long its calls take.
+    pub fn calls(&self) -> &ProviderCalls {
+        &self.calls
     }
 
     /// Whether the gateway served us when it was needed last.
@@ -88,7 +96,9 @@ impl Gateway {
 
     /// Hands in one message and waits for the gateway to take it. `key` is the same for every repeat of a message.
     pub(crate) async fn send(&self, key: Uuid, message: &TextMessage<'_>) -> Result<(), SendError> {
+        let started = Instant::now();
         let result = self.try_send(key, message).await;
+        self.calls.note(outcome(&result), started.elapsed());
         let trouble = match &result {
             Err(error @ (SendError::NoAnswer(_) | SendError::NotServed(_))) => Some(error.to_string()),
             _ => None,
@@ -97,18 +107,58 @@ impl Gateway {
         result
     }
 
+    /// OpenTelemetry's conventions for HTTP clients. The URL is told without what may be secret in it.
+    fn call(&self) -> Call {
+        Call::here("POST", SpanKind::Client, || {
+            let host = self.url.host_str().unwrap_or_default();
+            let port = self.url.port_or_known_default().unwrap_or_default();
+            vec![
+                attribute(names::HTTP_REQUEST_METHOD, "POST"),
+                attribute(names::SERVER_ADDRESS, host.to_owned()),
+                attribute(names::SERVER_PORT, i64::from(port)),
+                attribute(
+                    names::URL_FULL,
+                    format!("{}://{host}:{port}{}", self.url.scheme(), self.url.path()),
+                ),
+            ]
+        })
+    }
+
     async fn try_send(&self, key: Uuid, message: &TextMessage<'_>) -> Result<(), SendError> {
         let mut request =
             self.client.post(self.url.clone()).header("Idempotency-Key", key.to_string()).json(message);
-        if let Some(traceparent) = telemetry::current_traceparent() {
+        let mut call = self.call();
+        if let Some(traceparent) = call.traceparent().or_else(telemetry::current_traceparent) {
             request = request.header("traceparent", traceparent);
         }
-        let response = request.send().await.map_err(|error| SendError::NoAnswer(kind(&error)))?;
+        let response = request.send().await.map_err(|error| {
+            call.failed(kind(&error).replace(' ', "_"), kind(&error));
+            SendError::NoAnswer(kind(&error))
+        })?;
+        let code = response.status();
+        call.set(names::HTTP_RESPONSE_STATUS_CODE, i64::from(code.as_u16()));
+        if !code.is_success() {
+            call.failed(code.as_str().to_owned(), "the gateway did not take the message");
+        }
         // The body says nothing that is needed here: it is not waited for.
         match response.status() {
             status if status.is_success() => Ok(()),
             status => Err(refusal(status)),
         }
+    }
+}
+
+/// For the metrics.
+const OUTCOMES: [&str; 5] = ["taken", "transient", "permanent", "no_answer", "not_served"];
+
+fn outcome(result: &Result<(), SendError>) -> &'static str {
+    let [taken, transient, permanent, no_answer, not_served] = OUTCOMES;
+    match result {
+        Ok(()) => taken,
+        Err(SendError::Transient(_)) => transient,
+        Err(SendError::Permanent(_)) => permanent,
+        Err(SendError::NoAnswer(_)) => no_answer,
+        Err(SendError::NotServed(_)) => not_served,
     }
 }
 

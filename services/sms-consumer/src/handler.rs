@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use contracts::{Envelope, OrderCreated};
 use messaging::consumer::{Answer, Delivery, Handler};
-use persistence::errors;
 use persistence::inbox::{self, Arrival, BeyondHorizon};
+use persistence::{errors, sql};
 use sqlx::PgPool;
 
 use crate::gateway::{Gateway, SendError, TextMessage};
@@ -41,7 +41,10 @@ impl Confirmations {
         let known = inbox::Event { id, occurred_at, beyond_horizon: delivery.beyond_horizon };
         match inbox::arrival(&self.pool, known).await? {
             Arrival::First => {}
-            Arrival::Repeat => return Ok(()),
+            Arrival::Repeat => {
+                delivery.repeated();
+                return Ok(());
+            }
             Arrival::BeyondHorizon(beyond) => return Err(Failure::BeyondHorizon(beyond)),
         }
         let order = &event.data;
@@ -50,7 +53,7 @@ impl Confirmations {
         // No transaction is open while the gateway takes its time.
         self.gateway.send(event.id, &message).await?;
 
-        let mut transaction = self.pool.begin().await?;
+        let mut transaction = sql::begin(&self.pool).await?;
         // A twin may have come first meanwhile. To pass the horizon meanwhile an event has to be a retention old to the second; it is a dead
         // letter then, and its repeat carries the same Idempotency-Key.
         match inbox::first_delivery(&mut transaction, known).await? {
@@ -58,10 +61,10 @@ impl Confirmations {
                 let message_id = event.id.to_string();
                 store::insert_delivery(&mut transaction, event.id, order.order_id, &message_id).await?;
             }
-            Arrival::Repeat => {}
+            Arrival::Repeat => delivery.repeated(),
             Arrival::BeyondHorizon(beyond) => return Err(Failure::BeyondHorizon(beyond)),
         }
-        transaction.commit().await?;
+        sql::commit(transaction).await?;
         tracing::info!(order_id = %event.data.order_id, "order confirmed by text message");
         Ok(())
     }

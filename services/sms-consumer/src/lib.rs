@@ -32,6 +32,7 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: CancellationTo
             .context("SMS_DATABASE_URL")?;
     service.settings.in_flight = config.in_flight.into();
     let gateway = Gateway::new(config.gateway_url, config.gateway_token.as_ref(), config.gateway_timeout)?;
+    gateway.calls().register(service.metrics());
     let gateway = Arc::new(gateway);
     let handler = Confirmations::new(service.pool(), Arc::clone(&gateway));
     service

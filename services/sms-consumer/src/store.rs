@@ -1,5 +1,6 @@
 //! What the service keeps about the messages that were taken.
 
+use persistence::sql::Traced;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -17,6 +18,7 @@ pub(crate) async fn insert_delivery(
         message_id
     )
     .execute(transaction)
+    .traced("INSERT", "deliveries")
     .await?;
     Ok(())
 }

@@ -6,18 +6,19 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use axum::Router;
-use messaging::KafkaSettings;
 use messaging::consumer::{
     self, BatchHandler, ConsumerError, ConsumerSettings, ConsumerStatus, Decode, Handler,
 };
+use messaging::{KafkaSettings, lag};
 use persistence::held::HeldRows;
 use persistence::pool::{self, BadDatabaseUrl};
 use service_runtime::health::{Health, HealthBuilder};
 use service_runtime::http::{self, Limits};
+use service_runtime::scrape;
 use service_runtime::supervise::Supervisor;
-use service_runtime::telemetry;
 use sqlx::PgPool;
 use sqlx::migrate::Migrator;
+use telemetry::metrics::Metrics;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -49,6 +50,7 @@ pub struct ConsumerService {
     routes: Router,
     inbox_retention: Retention,
     unanswered: Unanswered,
+    metrics: Metrics,
     /// How the group consumes; to be changed before the start.
     pub settings: ConsumerSettings,
 }
@@ -64,7 +66,6 @@ impl ConsumerService {
         let pool = pool::connect_lazy(url, connections, group.service)?;
         let status = ConsumerStatus::default();
         let mut settings = ConsumerSettings::new(args.kafka, args.retry, group.name, group.topic);
-        settings.continue_trace = telemetry::continue_trace;
         settings.guard = args.guard;
         settings.protocol = args.group_protocol;
         settings.held_keys = match args.after_dead_letter {
@@ -74,12 +75,19 @@ impl ConsumerService {
         let unanswered = Unanswered::default();
         let health = health(group.service, &pool, &status, &unanswered);
         let (routes, inbox_retention) = (Router::new(), args.inbox_retention);
-        Ok(Self { group, pool, status, health, routes, inbox_retention, unanswered, settings })
+        let metrics = Metrics::new();
+        persistence::metrics::pools(&metrics, &[(group.service, &pool)]);
+        Ok(Self { group, pool, status, health, routes, inbox_retention, unanswered, metrics, settings })
     }
 
     /// The database.
     pub fn pool(&self) -> PgPool {
         self.pool.clone()
+    }
+
+    /// Where the process shows its metrics, for those of its own.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
     }
 
     /// Adds a dependency to `/health` whose absence makes the process `degraded`, and not unready: a provider, say, while which is away there is
@@ -146,9 +154,19 @@ impl ConsumerService {
     where
         F: Future<Output = Result<(), ConsumerError>> + Send + 'static,
     {
-        let Self { group, pool, status, health, routes, inbox_retention, unanswered, settings } = self;
+        let Self { group, pool, status, health, routes, inbox_retention, unanswered, metrics, settings } =
+            self;
         let health = health.not_ready_yet().build();
-        let router = http::harden(routes.merge(health.routes()), Limits::default());
+        settings.metrics.register(&metrics, &status);
+        let routes = routes.merge(health.routes()).merge(scrape::routes(&metrics, &health));
+        let router = http::harden(routes, Limits::default(), &metrics);
+        lag::watch(
+            &settings.kafka,
+            group.name,
+            &settings.topics,
+            settings.metrics.lag.clone(),
+            shutdown.clone(),
+        )?;
         let intake = Intake::new(pool.clone(), group.service, status.clone());
         let kafka = settings.kafka.clone();
         let consuming = consume(settings, status, shutdown.clone());

@@ -5,6 +5,9 @@ pub mod consumer;
 pub mod dead_letters;
 pub mod groups;
 pub mod headers;
+pub mod lag;
+mod metrics;
+pub mod offsets;
 mod outlet;
 mod partitioner;
 mod producer;
@@ -12,6 +15,7 @@ pub mod reader;
 mod settings;
 mod topics;
 
+pub use metrics::ConsumerMetrics;
 pub use outlet::{BorrowedRecord, Outlet};
 pub use partitioner::partition_of;
 pub use producer::{OutgoingRecord, Producer, PublishError};

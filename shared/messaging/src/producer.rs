@@ -62,6 +62,18 @@ pub enum PublishError {
     Fatal(String),
 }
 
+impl PublishError {
+    /// One word for it, for metrics and for `error.type` of a span.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Refused(_) => "refused",
+            Self::Misconfigured(_) => "misconfigured",
+            Self::Unavailable(_) => "unavailable",
+            Self::Fatal(_) => "fatal",
+        }
+    }
+}
+
 /// A producer that waits for all in-sync replicas and keeps order and count over its own retries (`acks=all`, idempotence).
 #[derive(Clone)]
 pub struct Producer {

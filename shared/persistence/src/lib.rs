@@ -4,5 +4,7 @@ pub mod errors;
 pub mod held;
 pub mod inbox;
 pub mod intake;
+pub mod metrics;
 pub mod outbox;
 pub mod pool;
+pub mod sql;

@@ -35,6 +35,7 @@ pub(crate) fn connect_lazy_with(
 ) -> Result<PgPool, BadDatabaseUrl> {
     let mut options =
         PgConnectOptions::from_str(url).map_err(|_| BadDatabaseUrl)?.application_name(application);
+    crate::sql::remember(&options);
     if !settings.is_empty() {
         options = options.options(settings.iter().copied());
     }

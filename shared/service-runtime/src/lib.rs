@@ -2,10 +2,11 @@
 
 pub mod health;
 pub mod http;
+mod metrics;
 pub mod problem;
 pub mod process;
+pub mod scrape;
 pub mod settings;
 pub mod supervise;
-pub mod telemetry;
 
 pub use problem::Problem;

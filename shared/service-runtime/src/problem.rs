@@ -94,6 +94,11 @@ impl Problem {
         self
     }
 
+    /// Whether it says something under this name beside the members of the standard.
+    pub fn has(&self, member: &str) -> bool {
+        self.0.members.contains_key(member)
+    }
+
     /// The HTTP status.
     pub fn status(&self) -> StatusCode {
         self.0.status

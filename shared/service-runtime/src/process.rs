@@ -11,8 +11,6 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
-use crate::telemetry;
-
 /// What is true of this process as long as it lives.
 #[derive(Debug)]
 pub(crate) struct Facts {

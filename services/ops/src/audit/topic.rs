@@ -18,8 +18,8 @@ use super::PATIENCE;
 use super::accepted::look_up;
 use super::compare::{Event, Orders, Published, Seen, minute_of};
 use super::letters::Letters;
-use crate::offsets::{behind, next_offsets};
 use crate::time::CLOCKS;
+use messaging::offsets::{behind, next_offsets};
 
 /// How often we look how far the groups are.
 const LOOK_EVERY: Duration = Duration::from_millis(500);

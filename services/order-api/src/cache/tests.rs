@@ -1,5 +1,5 @@
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use contracts::Money;
 use storefront::refusals;
@@ -28,7 +28,7 @@ fn product(id: i32) -> Product {
 /// Waits until all readers were counted as misses: from then on they wait for the load or run it.
 async fn all_missed(cache: &ProductCache, readers: u64) {
     let all = async {
-        while cache.misses.load(Ordering::Relaxed) < readers {
+        while cache.metrics.misses.get() < readers {
             tokio::task::yield_now().await;
         }
     };

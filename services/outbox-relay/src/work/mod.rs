@@ -26,6 +26,7 @@ use uuid::Uuid;
 use self::kept::Kept;
 use self::leases::Tending;
 use self::rows::{Claims, Done};
+use self::sending::Sent;
 pub(crate) use self::sending::outlet;
 use self::settling::Settled;
 use crate::horizon::Horizon;
@@ -41,7 +42,7 @@ const FAREWELL: Duration = Duration::from_secs(1);
 pub(crate) struct Work {
     pool: PgPool,
     kafka: KafkaSettings,
-    outlet: Outlet<Uuid>,
+    outlet: Outlet<Sent>,
     settings: RelaySettings,
     status: RelayStatus,
     observer: Option<Observer>,
@@ -83,7 +84,7 @@ impl Work {
     pub(crate) fn new(
         pool: PgPool,
         kafka: KafkaSettings,
-        outlet: Outlet<Uuid>,
+        outlet: Outlet<Sent>,
         settings: RelaySettings,
         status: RelayStatus,
     ) -> Self {
@@ -148,6 +149,9 @@ impl Work {
         self.start_tending(now);
         self.start_settling(now).await;
         self.ask_database(now);
+        let metrics = &self.status.metrics;
+        metrics.in_flight.set(self.lanes.in_flight() as i64);
+        metrics.waiting.set(self.lanes.waiting() as i64);
         let deadline = self.deadline();
         tokio::select! {
             biased;

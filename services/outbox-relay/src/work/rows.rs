@@ -205,6 +205,7 @@ impl Work {
             },
             Done::Refilled { refill, outcome } => outcome.map(|rows| {
                 let all = rows.len() < CROWD;
+                self.status.metrics.claimed.inc_by(rows.len() as u64);
                 self.lanes.refill(refill, rows, all);
             }),
             Done::Blocked { key, refusal, outcome } => match outcome {
@@ -258,6 +259,7 @@ impl Work {
         }
         self.claims.found = asked;
         self.claims.schedule(if observed.more { now } else { asked + self.settings.shortest_idle });
+        self.status.metrics.claimed.inc_by(observed.rows.len() as u64);
         self.lanes.add(observed.rows);
         self.reached(Point::Claimed).await;
         true

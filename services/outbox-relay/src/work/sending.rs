@@ -1,13 +1,15 @@
 //! Towards Kafka.
 
+use chrono::{DateTime, Utc};
 use messaging::{KafkaSettings, Outlet, PublishError};
+use telemetry::span::Call;
 use tokio::time::Instant;
 use tracing::{error, warn};
 use uuid::Uuid;
 
 use super::Work;
 use crate::lanes::Refused;
-use crate::record::record;
+use crate::record::{CLIENT_ID, record, sending};
 use crate::relay::RelaySettings;
 use crate::status::Side;
 
@@ -15,11 +17,19 @@ use crate::status::Side;
 const AT_ONCE: usize = 1024;
 
 /// What became of the row in flight of a key.
-pub(super) type Report = (Uuid, Result<(), PublishError>);
+pub(super) type Report = (Sent, Result<(), PublishError>);
 
-/// The way to Kafka. Keys travel with the records and come back with the outcomes.
-pub(crate) fn outlet(kafka: &KafkaSettings, settings: &RelaySettings) -> anyhow::Result<Outlet<Uuid>> {
-    Ok(Outlet::new(kafka, "outbox-relay", settings.message_timeout, settings.linger)?)
+/// A row in flight. Travels with its record and comes back with the outcome.
+pub(crate) struct Sent {
+    key: Uuid,
+    span: Call,
+    at: Instant,
+    created_at: DateTime<Utc>,
+}
+
+/// The way to Kafka.
+pub(crate) fn outlet(kafka: &KafkaSettings, settings: &RelaySettings) -> anyhow::Result<Outlet<Sent>> {
+    Ok(Outlet::new(kafka, CLIENT_ID, settings.message_timeout, settings.linger)?)
 }
 
 impl Work {
@@ -41,7 +51,10 @@ impl Work {
             let Some(row) = self.lanes.next() else { break };
             let mut text = Uuid::encode_buffer();
             let key = row.aggregate_id.hyphenated().encode_lower(&mut text);
-            self.outlet.send(record(row, key), row.aggregate_id);
+            let span = sending(row, key);
+            let record = record(row, key, &span);
+            self.outlet
+                .send(record, Sent { key: row.aggregate_id, span, at: now, created_at: row.created_at });
             sent += 1;
         }
         self.kafka_rests = self.kafka_rests.filter(|rests| *rests > now);
@@ -52,12 +65,33 @@ impl Work {
         if reports.iter().any(|(_, outcome)| outcome.is_ok()) {
             self.well(Side::Kafka);
         }
-        for report in reports {
-            self.take(report);
+        let (now, time) = (Instant::now(), Utc::now());
+        for (mut sent, outcome) in reports {
+            if let Err(failure) = &outcome {
+                sent.span.failed(failure.kind(), failure.to_string());
+            }
+            self.measure(&sent, &outcome, now, time);
+            self.take(sent.key, outcome);
         }
     }
 
-    fn take(&mut self, (key, outcome): Report) {
+    fn measure(&self, sent: &Sent, outcome: &Result<(), PublishError>, now: Instant, time: DateTime<Utc>) {
+        let metrics = &self.status.metrics;
+        match outcome {
+            Ok(()) => {
+                let traceparent = sent.span.traceparent();
+                let took = now.saturating_duration_since(sent.at).as_secs_f64();
+                // The database's clock may be ahead of ours.
+                let waited = (time - sent.created_at).to_std().unwrap_or_default().as_secs_f64();
+                metrics.published.inc();
+                metrics.publishing.observe_of(took, traceparent.as_deref());
+                metrics.committed_to_published.observe_of(waited, traceparent.as_deref());
+            }
+            Err(error) => metrics.failed(error),
+        }
+    }
+
+    fn take(&mut self, key: Uuid, outcome: Result<(), PublishError>) {
         match outcome {
             Ok(()) => self.lanes.acknowledged(key),
             Err(PublishError::Refused(reason)) => match self.lanes.refused(key) {

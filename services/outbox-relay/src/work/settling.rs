@@ -60,6 +60,7 @@ impl Work {
     pub(super) fn settled(&mut self, Settled { rows, outcome }: Settled) {
         match &outcome {
             Ok(removed) => {
+                self.status.metrics.removed.inc_by(*removed);
                 self.lanes.settled(&rows);
                 if usize::try_from(*removed).is_ok_and(|removed| removed < rows.len()) {
                     let buckets: BTreeSet<i16> = rows.iter().map(|row| row.bucket).collect();

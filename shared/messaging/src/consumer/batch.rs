@@ -5,11 +5,14 @@
 
 use std::collections::HashSet;
 use std::fmt::Display;
+use std::time::Instant;
 
+use telemetry::span::Call;
 use tracing::{Instrument, warn};
 
 use super::job::{Job, Outcome, Run};
 use super::keys::Lane;
+use super::spans::Verdict;
 use super::worker::{Office, Shape, ask, delivery, read};
 use super::{Answer, BatchHandler, Decode, Delivered};
 
@@ -54,7 +57,7 @@ impl<H: BatchHandler, E: Display + 'static> Shape for Batches<H, E> {
                     Ok((first, second)) => parts.extend([second, first]),
                     Err(alone) => {
                         held.extend(jobs.get(alone).and_then(|job| key(job)));
-                        set(&mut outcomes, alone, failure(answer));
+                        set(&mut outcomes, alone, outcome(&answer));
                     }
                 },
             }
@@ -79,11 +82,14 @@ impl<H: BatchHandler, E: Display + 'static> Batches<H, E> {
                 }
                 Ok(None) => {
                     office.status.skipped_one();
+                    office.count(job, &Outcome::Skipped, false);
                     set(outcomes, place, Outcome::Skipped);
                 }
                 Err(reason) => {
                     held.extend(key(job));
-                    set(outcomes, place, Outcome::Undecodable(reason));
+                    let outcome = Outcome::Undecodable(reason);
+                    office.noted(job, &outcome, false, &office.span(job));
+                    set(outcomes, place, outcome);
                 }
             }
         }
@@ -91,19 +97,41 @@ impl<H: BatchHandler, E: Display + 'static> Batches<H, E> {
     }
 
     async fn ask(&self, part: &Part<H::Event>, jobs: &[&Job], office: &Office) -> Answer {
-        let span = match (part.events.len(), jobs.get(part.first())) {
-            (1, Some(job)) => office.span(job),
-            (records, _) => office.batch_span(records),
+        let mine: Vec<&Job> = part.places.iter().filter_map(|place| jobs.get(*place).copied()).collect();
+        let alone = if let [job] = mine.as_slice() { Some(*job) } else { None };
+        let span = alone.map_or_else(|| office.batch_span(mine.iter().copied()), |job| office.span(job));
+        let calls: Vec<Call> = match alone {
+            Some(_) => Vec::new(),
+            None => mine.iter().map(|job| office.span_in_batch(job, &span)).collect(),
         };
-        async {
+        let started = Instant::now();
+        let answer = async {
             let answer = ask(self.handler.handle_batch(&part.events)).await;
             if let Answer::Retry(reason) | Answer::Poison(reason) = &answer {
                 warn!(reason, records = part.events.len(), "batch failed");
             }
             answer
         }
-        .instrument(span)
-        .await
+        .instrument(span.clone())
+        .await;
+        office.handled(mine.len(), started.elapsed(), mine.first().copied());
+        let outcome = outcome(&answer);
+        match (alone, &answer) {
+            (Some(job), _) => {
+                office.noted(job, &outcome, part.events.iter().any(|one| one.delivery.is_repeat()), &span);
+            }
+            (None, Answer::Retry(reason) | Answer::Poison(reason)) => {
+                Verdict::in_failed_batch(reason).on_span(&span);
+                office.split(reason, calls);
+            }
+            (None, Answer::Ok | Answer::Unavailable(_)) => {
+                Verdict::of(&outcome, false).on_span(&span);
+                for ((job, one), call) in mine.iter().zip(&part.events).zip(calls) {
+                    office.noted_in_batch(job, &outcome, one.delivery.is_repeat(), call);
+                }
+            }
+        }
+        answer
     }
 }
 
@@ -145,9 +173,8 @@ fn set(outcomes: &mut [Outcome], place: usize, outcome: Outcome) {
     }
 }
 
-/// Of a record that stood alone.
-fn failure(answer: Answer) -> Outcome {
-    match answer {
+fn outcome(answer: &Answer) -> Outcome {
+    match answer.clone() {
         Answer::Ok => Outcome::Done,
         Answer::Retry(reason) => Outcome::Retry(reason),
         Answer::Poison(reason) => Outcome::Poison(reason),

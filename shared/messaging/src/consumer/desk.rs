@@ -88,7 +88,8 @@ impl Desk {
         let mut scheduler = self.lock();
         self.start_workers(&mut scheduler, now);
         let oldest = scheduler.oldest_run().map(|since| now.saturating_duration_since(since));
-        self.status.holds(scheduler.partitions.values().map(|partition| partition.held).sum());
+        let held = scheduler.partitions.values().map(|partition| partition.held).sum();
+        self.status.holds(scheduler.partitions.len(), held);
         if scheduler.unburied() == 0 {
             self.status.unburied(None);
         }

@@ -22,12 +22,14 @@ mod scheduler;
 mod settings;
 mod settle;
 mod single;
+mod spans;
 mod status;
 mod worker;
 
 use std::fmt::Display;
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rdkafka::error::KafkaError;
@@ -77,6 +79,29 @@ pub struct Delivery {
     pub beyond_horizon: bool,
     /// W3C trace context of the record.
     pub traceparent: Option<String>,
+    /// What the handler found out: see [`Delivery::repeated`].
+    pub repeat: Repeat,
+}
+
+impl Delivery {
+    /// The handler says that the effect of the event stands already: nothing was done this time.
+    pub fn repeated(&self) {
+        self.repeat.0.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_repeat(&self) -> bool {
+        self.repeat.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Whether the effect of an event stood already.
+#[derive(Debug, Default)]
+pub struct Repeat(AtomicBool);
+
+impl Clone for Repeat {
+    fn clone(&self) -> Self {
+        Self(AtomicBool::new(self.0.load(Ordering::Relaxed)))
+    }
 }
 
 /// What a consumer does with an event.

@@ -3,11 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tracing::Span;
-
 use super::HeldKeys;
 use super::scheduler::Rules;
 use crate::dead_letters;
+use crate::metrics::ConsumerMetrics;
 use crate::settings::{GuardSettings, KafkaSettings, RetrySettings};
 
 /// A partition whose oldest unfinished record is so many offsets behind is not read further: 26 s of 10,000 records a second. Each costs
@@ -59,8 +58,8 @@ pub struct ConsumerSettings {
     pub held_bytes: usize,
     /// How long running handlers may take to finish when partitions are lost. Below the broker's session timeout.
     pub drain: Duration,
-    /// Makes the span of a delivery continue the trace of the record.
-    pub continue_trace: fn(&Span, Option<&str>),
+    /// What it counts.
+    pub metrics: ConsumerMetrics,
 }
 
 impl ConsumerSettings {
@@ -80,7 +79,7 @@ impl ConsumerSettings {
             batch_bytes: 4 << 20,
             held_bytes: 64 << 20,
             drain: Duration::from_secs(4),
-            continue_trace: |_, _| {},
+            metrics: ConsumerMetrics::new(group),
         }
     }
 

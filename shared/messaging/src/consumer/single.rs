@@ -1,6 +1,7 @@
 //! One record at a time.
 
 use std::fmt::Display;
+use std::time::Instant;
 
 use tracing::{Instrument, warn};
 
@@ -17,24 +18,31 @@ impl<H: Handler, E: Display + 'static> Shape for Single<H, E> {
     async fn handle(&self, _: &Run, jobs: &[&Job], office: &Office) -> Vec<Outcome> {
         let mut outcomes = Vec::with_capacity(jobs.len());
         for job in jobs {
-            outcomes.push(self.deliver(job, office).instrument(office.span(job)).await);
+            let span = office.span(job);
+            let (outcome, repeat) = self.deliver(job, office).instrument(span.clone()).await;
+            office.noted(job, &outcome, repeat, &span);
+            outcomes.push(outcome);
         }
         outcomes
     }
 }
 
 impl<H: Handler, E: Display + 'static> Single<H, E> {
-    async fn deliver(&self, job: &Job, office: &Office) -> Outcome {
+    /// What became of it, and whether it was a repeat.
+    async fn deliver(&self, job: &Job, office: &Office) -> (Outcome, bool) {
         let event = match read(self.decode, job) {
             Ok(Some(event)) => event,
             Ok(None) => {
                 office.status.skipped_one();
-                return Outcome::Skipped;
+                return (Outcome::Skipped, false);
             }
-            Err(reason) => return Outcome::Undecodable(reason),
+            Err(reason) => return (Outcome::Undecodable(reason), false),
         };
         let delivery = delivery(job, office);
-        match ask(self.handler.handle(&event, &delivery)).await {
+        let started = Instant::now();
+        let answer = ask(self.handler.handle(&event, &delivery)).await;
+        office.handled(1, started.elapsed(), Some(job));
+        let outcome = match answer {
             Answer::Ok => Outcome::Done,
             Answer::Poison(reason) => Outcome::Poison(reason),
             Answer::Retry(reason) => {
@@ -42,6 +50,7 @@ impl<H: Handler, E: Display + 'static> Single<H, E> {
                 Outcome::Retry(reason)
             }
             Answer::Unavailable(reason) => Outcome::Unavailable(reason),
-        }
+        };
+        (outcome, delivery.is_repeat())
     }
 }

@@ -18,6 +18,7 @@ struct Shared {
     dead_letters: AtomicU64,
     probes: AtomicU64,
     held: AtomicU64,
+    assigned: AtomicU64,
     paused: AtomicBool,
     /// An operator wants the group left.
     out: AtomicBool,
@@ -92,6 +93,11 @@ impl ConsumerStatus {
         self.0.held.load(Ordering::Relaxed)
     }
 
+    /// Partitions that are this consumer's.
+    pub fn assigned(&self) -> u64 {
+        self.0.assigned.load(Ordering::Relaxed)
+    }
+
     /// What an operator may tell this consumer.
     pub fn control(&self) -> ConsumerControl {
         ConsumerControl(self.clone())
@@ -147,11 +153,12 @@ impl ConsumerStatus {
         self.0.out.load(Ordering::SeqCst)
     }
 
-    pub(super) fn is_paused(&self) -> bool {
+    pub(crate) fn is_paused(&self) -> bool {
         self.0.paused.load(Ordering::SeqCst)
     }
 
-    pub(super) fn holds(&self, records: usize) {
+    pub(super) fn holds(&self, partitions: usize, records: usize) {
+        self.0.assigned.store(partitions as u64, Ordering::Relaxed);
         self.0.held.store(records as u64, Ordering::Relaxed);
     }
 

@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use futures::FutureExt;
-use tracing::{Span, error, info_span, warn};
+use tracing::{Span, error, warn};
 
 use super::dead_letter::{Origin, letter};
 use super::desk::SharedDesk;
@@ -15,6 +15,7 @@ use super::job::{Job, Outcome, Run};
 use super::status::ConsumerStatus;
 use super::{Answer, ConsumerSettings, Decode, Delivery, HeldKeys, held};
 use crate::headers;
+use crate::metrics::ConsumerMetrics;
 use crate::producer::Producer;
 
 /// How a run is put to the handler.
@@ -27,10 +28,10 @@ pub(super) trait Shape: Send + Sync + 'static {
 pub(super) struct Office {
     pub(super) desk: SharedDesk,
     pub(super) status: ConsumerStatus,
-    group: &'static str,
+    pub(super) group: &'static str,
     producer: Producer,
     held: Option<Arc<dyn HeldKeys>>,
-    continue_trace: fn(&Span, Option<&str>),
+    pub(super) metrics: ConsumerMetrics,
 }
 
 impl Office {
@@ -41,33 +42,7 @@ impl Office {
         producer: Producer,
     ) -> Self {
         let (group, held) = (settings.group, settings.held_keys.clone());
-        Self { desk, status, group, producer, held, continue_trace: settings.continue_trace }
-    }
-
-    /// The span of a delivery, as part of the record's trace.
-    pub(super) fn span(&self, job: &Job) -> Span {
-        let span = info_span!(
-            "process",
-            otel.kind = "consumer",
-            messaging.system = "kafka",
-            messaging.destination.name = &*job.record.topic,
-            messaging.destination.partition.id = job.record.partition,
-            messaging.kafka.offset = job.record.offset,
-            messaging.consumer.group.name = self.group,
-        );
-        (self.continue_trace)(&span, traceparent(job));
-        span
-    }
-
-    /// The span of a batch, which belongs to many traces and so to none.
-    pub(super) fn batch_span(&self, records: usize) -> Span {
-        info_span!(
-            "process",
-            otel.kind = "consumer",
-            messaging.system = "kafka",
-            messaging.batch.message_count = records,
-            messaging.consumer.group.name = self.group,
-        )
+        Self { desk, status, group, producer, held, metrics: settings.metrics.clone() }
     }
 
     /// Puts the run to the handler, as far as the order of held keys allows it.
@@ -121,17 +96,20 @@ impl Office {
             let held = self.held.is_some() && !job.record.key().is_empty();
             letter(&job.record, self.group, reason, job.tries, held)
         });
+        let spans: Vec<Span> = jobs.iter().map(|job| self.letter_span(job)).collect();
         let published = self.producer.publish(letters.collect()).await;
-        jobs.iter().zip(published).map(|(job, published)| self.buried(job, published)).collect()
+        let done = jobs.iter().zip(spans).zip(published);
+        done.map(|((job, span), published)| self.buried(job, &span, published)).collect()
     }
 
-    fn buried(&self, job: &Job, published: Result<(), crate::PublishError>) -> Outcome {
+    fn buried(&self, job: &Job, span: &Span, published: Result<(), crate::PublishError>) -> Outcome {
+        let _entered = span.enter();
         let reason = job.burial.as_ref().map_or("", |burial| burial.reason.as_str());
         match published {
             Ok(()) => {
-                let _entered = self.span(job).entered();
                 error!(reason, attempts = job.tries, "message went to dead letters");
                 self.status.dead_lettered_one();
+                self.metrics.of.dead_letters.inc();
                 Outcome::Buried
             }
             Err(error) => {
@@ -184,6 +162,7 @@ pub(super) fn delivery(job: &Job, office: &Office) -> Delivery {
         replays,
         beyond_horizon,
         traceparent: traceparent(job).map(str::to_owned),
+        ..Delivery::default()
     }
 }
 
@@ -195,6 +174,6 @@ pub(super) async fn ask(handler: impl Future<Output = Answer> + Send) -> Answer 
         .unwrap_or_else(|_| Answer::Poison("the handler panicked".to_owned()))
 }
 
-fn traceparent(job: &Job) -> Option<&str> {
+pub(super) fn traceparent(job: &Job) -> Option<&str> {
     job.record.headers.as_ref().and_then(|all| headers::text(all, headers::TRACEPARENT))
 }

@@ -13,6 +13,8 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use sqlx::{PgConnection, PgExecutor, PgPool};
 use uuid::Uuid;
 
+use crate::sql::Traced;
+
 pub use prune::{Horizon, PAGES_PER_STEP, Raised, Step, prune_step, raise_horizon};
 
 /// What the inbox has to know of an event.
@@ -82,6 +84,7 @@ pub async fn first_delivery(transaction: &mut PgConnection, event: Event) -> Res
         event.beyond_horizon
     )
     .execute(&mut *transaction)
+    .traced("INSERT", "inbox")
     .await?;
     if inserted.rows_affected() == 1 {
         return Ok(Arrival::First);
@@ -109,6 +112,7 @@ pub async fn first_deliveries(
         &allowed
     )
     .fetch_all(&mut *transaction)
+    .traced_batch("INSERT", "inbox", events.len())
     .await?;
     let mut first: HashSet<Uuid> = inserted.into_iter().collect();
     let is_first: Vec<bool> = ids.iter().map(|id| first.remove(id)).collect();
@@ -153,6 +157,7 @@ async fn look(executor: impl PgExecutor<'_>, events: &[Event]) -> Result<Vec<Arr
         &allowed
     )
     .fetch_all(executor)
+    .traced_batch("SELECT", "inbox", events.len())
     .await?;
     let arrivals = events.iter().zip(rows).map(|(event, row)| match (row.known, row.horizon) {
         (true, _) => Arrival::Repeat,

@@ -5,6 +5,7 @@
 
 mod blocked;
 mod claim;
+mod depth;
 mod lease;
 mod poke;
 mod settle;
@@ -18,6 +19,7 @@ pub use blocked::{
     take_up_released,
 };
 pub use claim::{Claim, Row, RowId, Start, claim, claim_key};
+pub use depth::{Depth, depth};
 pub use lease::{BUCKETS, Holding, Lease, Tended, give_back, leave, remember, take, tend};
 pub use poke::{CHANNEL, LEASES, Poke, Poker};
 pub use settle::settle;
@@ -25,8 +27,8 @@ pub use snapshot::Snapshot;
 
 use crate::pool::{self, BadDatabaseUrl};
 
-/// Connections of a relay: two at work on rows, one for leases, one that listens, one for health checks.
-const CONNECTIONS: u32 = 5;
+/// Connections of a relay: two at work on rows, one for leases, one that listens, one for health checks, one to see how much waits.
+const CONNECTIONS: u32 = 6;
 
 /// A pool for a relay, set up for what it does to the outbox. Connects in the background.
 ///

@@ -85,6 +85,14 @@ impl Report {
         })
     }
 
+    pub(super) fn dependencies(&self) -> impl Iterator<Item = super::Dependency> {
+        self.0.iter().map(|answer| super::Dependency {
+            name: answer.name,
+            required: answer.required,
+            up: answer.result.is_ok(),
+        })
+    }
+
     pub(super) fn to_json(&self) -> Value {
         let entry = |answer: &Answer| {
             let mut entry = Map::new();

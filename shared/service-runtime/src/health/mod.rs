@@ -31,6 +31,14 @@ struct Inner {
     usage: usage::Meter,
 }
 
+/// What a process depends on, when it was asked last.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Dependency {
+    pub(crate) name: &'static str,
+    pub(crate) required: bool,
+    pub(crate) up: bool,
+}
+
 type LiveCheck = Box<dyn Fn() -> bool + Send + Sync>;
 
 /// Collects what a process depends on.
@@ -60,6 +68,11 @@ impl Health {
             .route("/health/ready", get(ready))
             .route("/info", get(info))
             .with_state(self.clone())
+    }
+
+    /// What it depends on.
+    pub(crate) async fn dependencies(&self) -> Vec<Dependency> {
+        self.0.checks.report().await.dependencies().collect()
     }
 
     fn is_ready(&self) -> bool {

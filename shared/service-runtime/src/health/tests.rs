@@ -10,7 +10,11 @@ use super::*;
 
 async fn ask(health: &Health, path: &str) -> (u16, Value) {
     let request = Request::get(path).body(Body::empty()).unwrap();
-    let router = crate::http::harden(health.routes(), crate::http::Limits::default());
+    let router = crate::http::harden(
+        health.routes(),
+        crate::http::Limits::default(),
+        &telemetry::metrics::Metrics::new(),
+    );
     let response = router.oneshot(request).await.unwrap();
     let status = response.status().as_u16();
     let body = to_bytes(response.into_body(), usize::MAX).await.unwrap();

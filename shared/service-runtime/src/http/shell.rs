@@ -10,53 +10,81 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use futures::FutureExt;
+use telemetry::metrics::Metrics;
 use tracing::{Instrument, Span, debug, error, field, info_span, warn};
 use uuid::Uuid;
 
 use super::Limits;
 use super::body::Arrival;
 use crate::Problem;
-use crate::telemetry;
+use crate::metrics::HttpMetrics;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+/// W3C Trace Context Level 2: which trace the request became.
+const TRACERESPONSE: HeaderName = HeaderName::from_static("traceresponse");
+/// Asked every few seconds by machines; traces of them would bury the others.
+const UNTRACED: [&str; 5] = ["/health", "/health/live", "/health/ready", "/info", "/metrics"];
+/// What stands for the route of a path that there is not.
+const UNMATCHED: &str = "unmatched";
 /// Longest text of a refusal by axum that is passed on.
 const REASON_BYTES: usize = 1024;
 
-/// Puts the shell around a complete router: request id, trace, limits, and every refusal as a problem.
-pub fn harden(router: Router, limits: Limits) -> Router {
+/// Puts the shell around a complete router: request id, trace, measurements, limits, and every refusal as a problem.
+pub fn harden(router: Router, limits: Limits, metrics: &Metrics) -> Router {
+    let around = (limits, HttpMetrics::new(metrics));
     router
         .method_not_allowed_fallback(|| async {
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, "This path does not take this method")
         })
         .fallback(|| async { Problem::new(StatusCode::NOT_FOUND, "There is nothing at this path") })
         .layer(DefaultBodyLimit::max(limits.body_bytes))
-        .layer(from_fn_with_state(limits, shell))
+        .layer(from_fn_with_state(around, shell))
 }
 
-async fn shell(State(limits): State<Limits>, request: Request, next: Next) -> Response {
+async fn shell(
+    State((limits, metrics)): State<(Limits, HttpMetrics)>,
+    request: Request,
+    next: Next,
+) -> Response {
     let started = Instant::now();
+    let _active = metrics.enter();
     let request_id = request_id(request.headers());
     let problem_json = wants_problem_json(request.headers());
-    let span = request_span(&request, &request_id);
+    let (method, route) = (method(&request), route(&request));
+    let path = request.uri().path().to_owned();
+    let span = request_span(method, &route, &request_id);
     let traceparent = request.headers().get(TRACEPARENT).and_then(|value| value.to_str().ok());
     telemetry::continue_trace(&span, traceparent);
 
     let answer = async {
         let response = answer(request, next, limits).await;
         let mut response = as_problem(response, &request_id, problem_json).await;
-        let status = response.status();
-        Span::current().record("http.response.status_code", status.as_u16());
-        if status.is_server_error() {
-            Span::current().record("otel.status_code", "ERROR");
-        }
+        describe(&Span::current(), &path, response.status());
+        metrics.answered(method, route, response.status(), started.elapsed());
         debug!(http.duration_ms = started.elapsed().as_secs_f64() * 1e3, "answered");
-        if let Ok(id) = HeaderValue::from_str(&request_id) {
-            response.headers_mut().insert(REQUEST_ID, id);
+        let said = [(REQUEST_ID, Some(request_id.clone())), (TRACERESPONSE, telemetry::traceresponse())];
+        for (name, value) in said {
+            if let Some(Ok(value)) = value.map(|value| HeaderValue::from_str(&value)) {
+                response.headers_mut().insert(name, value);
+            }
         }
         response
     };
     answer.instrument(span).await
+}
+
+/// What is known of a request once it is answered.
+fn describe(span: &Span, path: &str, status: StatusCode) {
+    span.record("http.response.status_code", status.as_u16());
+    // A path that was refused may hold anything, personal data too.
+    if !status.is_client_error() {
+        span.record("url.path", path);
+    }
+    if status.is_server_error() {
+        span.record("otel.status_code", "ERROR");
+        span.record("error.type", status.as_str());
+    }
 }
 
 /// The handler's answer, or a problem in its place: too large, too slow, panicked.
@@ -137,20 +165,37 @@ async fn as_problem(response: Response, request_id: &str, problem_json: bool) ->
     answer
 }
 
-fn request_span(request: &Request, request_id: &str) -> Span {
-    let method = request.method().as_str();
-    let route = request.extensions().get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str);
+/// OpenTelemetry's conventions for HTTP servers.
+fn request_span(method: &'static str, route: &str, request_id: &str) -> Span {
+    if UNTRACED.contains(&route) {
+        return Span::none();
+    }
+    let known = (route != UNMATCHED).then_some(route);
     info_span!(
         parent: None,
         "request",
-        otel.name = format!("{method} {route}"),
+        otel.name = known.map_or_else(|| method.to_owned(), |route| format!("{method} {route}")),
         otel.kind = "server",
         otel.status_code = field::Empty,
+        "error.type" = field::Empty,
         http.request.method = method,
-        http.route = route,
+        http.route = known,
         http.response.status_code = field::Empty,
+        url.scheme = "http",
+        url.path = field::Empty,
         request_id,
     )
+}
+
+fn route(request: &Request) -> String {
+    request.extensions().get::<MatchedPath>().map_or(UNMATCHED, MatchedPath::as_str).to_owned()
+}
+
+/// The methods that the conventions know; anybody can make up others.
+fn method(request: &Request) -> &'static str {
+    const KNOWN: [&str; 9] = ["GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH", "TRACE", "CONNECT"];
+    let method = request.method().as_str();
+    KNOWN.into_iter().find(|known| *known == method).unwrap_or("_OTHER")
 }
 
 /// The caller's request id if it can do no harm in a log or a header, else a new one.

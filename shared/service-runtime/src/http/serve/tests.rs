@@ -6,6 +6,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
+use telemetry::metrics::Metrics;
+
 use super::*;
 use crate::http::{Json, Limits, harden};
 
@@ -40,7 +42,11 @@ async fn server() -> Server {
         .route("/", get(async || "hello"))
         .route("/slow", get(slow))
         .route("/order", post(async |Json(_): Json<serde_json::Value>| "taken"));
-    let router = harden(router, Limits { body_time: Duration::from_millis(300), ..Limits::default() });
+    let router = harden(
+        router,
+        Limits { body_time: Duration::from_millis(300), ..Limits::default() },
+        &Metrics::new(),
+    );
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();
     let shutdown = CancellationToken::new();

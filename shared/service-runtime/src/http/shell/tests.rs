@@ -26,7 +26,7 @@ fn router() -> Router {
         .route("/leak", get(async || (StatusCode::INTERNAL_SERVER_ERROR, "password=secret")))
         .route("/trace", get(async || telemetry::current_traceparent().unwrap_or_default()))
         .route("/refuse", get(async || Problem::new(StatusCode::CONFLICT, "taken").with("order_id", "o-1")));
-    harden(router, LIMITS)
+    harden(router, LIMITS, &Metrics::new())
 }
 
 async fn send(request: Request) -> Response {

@@ -5,6 +5,7 @@ use serde_json::Value;
 use tracing::{info, info_span, warn};
 
 use super::*;
+use crate::{continue_trace, current_trace_id, current_traceparent};
 
 const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
@@ -25,7 +26,12 @@ impl Write for Captured {
 fn lines(level: &str, work: impl FnOnce()) -> Vec<Value> {
     let captured = Captured::default();
     let writer = captured.clone();
-    let (subscriber, _telemetry) = subscriber("test-service", filter(level).unwrap(), move || writer.clone());
+    let (subscriber, _telemetry) = subscriber(
+        "test-service",
+        filter(level).unwrap(),
+        move || writer.clone(),
+        builder("test-service", 1.0).build(),
+    );
     tracing::subscriber::with_default(subscriber, work);
     let bytes = captured.0.lock().unwrap().clone();
     String::from_utf8(bytes)
@@ -51,7 +57,7 @@ fn a_line_inside_a_request_names_service_trace_and_request() {
     assert_eq!((&line["level"], &line["message"]), (&"INFO".into(), &"order accepted".into()));
     assert_eq!((&line["order.lines"], &line["note"]), (&3.into(), &"a \"quoted\"\nline".into()));
     assert!(line["timestamp"].as_str().unwrap().ends_with('Z'));
-    assert_eq!(line["target"], "service_runtime::telemetry::tests");
+    assert_eq!(line["target"], "telemetry::start::tests");
     assert!(line.get("otel.name").is_none());
 }
 

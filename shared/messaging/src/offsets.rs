@@ -2,18 +2,18 @@
 
 /// The offset that a group reads next of a partition with these watermarks. A group that has committed nothing begins with the oldest
 /// record, and so does one whose offset the partition no longer has: retention has passed it, or Kafka has lost the records before it.
-pub(crate) fn next_offset(committed: Option<i64>, (low, high): (i64, i64)) -> i64 {
+pub fn next_offset(committed: Option<i64>, (low, high): (i64, i64)) -> i64 {
     committed.filter(|next| (low..=high).contains(next)).unwrap_or(low)
 }
 
 /// The same for every partition. The watermarks have to be taken after the offsets, or an offset can lie beyond the end.
-pub(crate) fn next_offsets(committed: &[Option<i64>], watermarks: &[(i64, i64)]) -> Vec<i64> {
+pub fn next_offsets(committed: &[Option<i64>], watermarks: &[(i64, i64)]) -> Vec<i64> {
     committed.iter().zip(watermarks).map(|(next, watermarks)| next_offset(*next, *watermarks)).collect()
 }
 
 /// How many records lie between what a group reads next and `ends`, watermarks taken at some time. What it has read beyond them does not make
 /// up for what it has not read elsewhere.
-pub(crate) fn behind(next: &[i64], ends: &[(i64, i64)]) -> i64 {
+pub fn behind(next: &[i64], ends: &[(i64, i64)]) -> i64 {
     next.iter().zip(ends).map(|(next, (_, high))| (high - next).max(0)).sum()
 }
 

@@ -14,11 +14,11 @@ use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::Context;
 use tracing_subscriber::registry::LookupSpan;
 
-use super::current_ids;
+use crate::context::current_ids;
 
 /// Writes events, with the fields of the spans around them flattened in. Where names meet, the inner one wins, and nothing replaces
 /// the fields that every line has.
-pub(super) struct JsonLines<W> {
+pub(crate) struct JsonLines<W> {
     service_name: &'static str,
     writer: W,
 }
@@ -27,7 +27,7 @@ pub(super) struct JsonLines<W> {
 struct Fields(Map<String, Value>);
 
 impl<W> JsonLines<W> {
-    pub(super) fn new(service_name: &'static str, writer: W) -> Self {
+    pub(crate) fn new(service_name: &'static str, writer: W) -> Self {
         Self { service_name, writer }
     }
 }

@@ -13,7 +13,7 @@ fn is_kept(metadata: &Metadata<'_>) -> bool {
 }
 
 /// Filter of the tracer: it wants spans, and no copy of the log.
-pub(super) struct OnlySpans;
+pub(crate) struct OnlySpans;
 
 impl<S> Filter<S> for OnlySpans {
     fn enabled(&self, metadata: &Metadata<'_>, _: &Context<'_, S>) -> bool {
@@ -31,7 +31,7 @@ impl<S> Filter<S> for OnlySpans {
 
 /// Filter of the log: events by the operator's setting, spans always. Without it a quiet log would also lose the request id of
 /// the few lines it has.
-pub(super) struct EventsBy(pub(super) EnvFilter);
+pub(crate) struct EventsBy(pub(crate) EnvFilter);
 
 impl<S: Subscriber> Filter<S> for EventsBy {
     fn enabled(&self, metadata: &Metadata<'_>, context: &Context<'_, S>) -> bool {

@@ -324,7 +324,7 @@ start_command() {
         fi
         say "$name is up."
         if [[ $name == jaeger && -n $(services_running) ]]; then
-            say "Services send their spans to it from their next start on: ./dev stop NAME && ./dev start NAME"
+            say "A service that was started without it sends no spans until it is started again: ./dev stop NAME, ./dev start NAME"
         fi
     done
 }

@@ -55,6 +55,7 @@ bench_servers() { # sets BENCH
     # So that a measurement does not pay for what was written before it.
     postgres_psql "$BENCH" -c "GRANT pg_checkpoint TO orders" postgres || fail "PostgreSQL refused a grant" "see $BENCH/postgres.log"
     while read -r name; do unset "$name"; done < <(sed -n 's/^\([A-Z][A-Z0-9_]*\)=.*/\1/p' "$ROOT/.env.example")
-    export ORDERS_DATABASE_URL=postgres://orders:orders@127.0.0.1:$(setting "$BENCH" POSTGRES_PORT)/orders
-    export KAFKA_BROKERS=127.0.0.1:$(setting "$BENCH" KAFKA_PORT)
+    ORDERS_DATABASE_URL=postgres://orders:orders@127.0.0.1:$(setting "$BENCH" POSTGRES_PORT)/orders
+    KAFKA_BROKERS=127.0.0.1:$(setting "$BENCH" KAFKA_PORT)
+    export ORDERS_DATABASE_URL KAFKA_BROKERS
 }

@@ -3,6 +3,7 @@
 
 install_command() {
     install_all
+    bring_observers
     say "Everything that is needed is installed."
 }
 
@@ -20,6 +21,8 @@ temporary_servers() { # NAMES -> sets TEMPORARY
 
 test_command() {
     install_all
+    # Some tests look at spans and rules; a test that cannot have what it needs fails, so here it comes at any cost.
+    install_servers "$OBSERVERS"
     cd "$ROOT" || exit
     sqlx_check_if_changed
     say "Building services and tests"
@@ -159,6 +162,9 @@ doctor_command() {
     verdict "Java" "$(wanted_packages "server_packages_missing kafka" && "$(java_bin)" -version 2>&1 | head -n 1)"
     if [[ -d $(kafka_libs) ]]; then name="$(kafka_version)"; else name="$(kafka_version), fetched by the first ./dev up"; fi
     verdict "Apache Kafka" "$name"
+    for name in $OBSERVERS; do
+        verdict "${name^} (optional)" "$(if observer_is_there "$name"; then echo "there"; else echo "not there: $(how_to_get "$name")"; fi)"
+    done
     free=$(df -Pk "$ROOT" | awk 'NR == 2 { print int($4 / 1024 / 1024) }')
     if ((free >= 8)); then free+=" GB free"; else free="error: $free GB free, a build needs 8. Mend it: make room"; fi
     verdict "Disk" "$free"

@@ -4,9 +4,9 @@
 # Answers go to standard output, everything else to standard error: the tests read what `servers start` prints.
 say() { printf '%s\n' "$*" >&2; }
 
-# One line: what is wrong, then how to mend it.
+# One line: what is wrong, then how to mend it. FAIL_AS: what else it is than an error.
 fail() {
-    say "error: $1${2:+. Mend it: $2}"
+    say "${FAIL_AS-error}: $1${2:+. Mend it: $2}"
     exit 1
 }
 

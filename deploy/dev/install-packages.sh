@@ -31,7 +31,7 @@ if ! installed postgresql-common; then
 fi
 
 new_units=()
-for unit in postgresql redis-server; do
+for unit in postgresql redis-server prometheus prometheus-node-exporter; do
     if ! installed "$unit"; then new_units+=("$unit.service"); fi
 done
 

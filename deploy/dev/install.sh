@@ -66,6 +66,7 @@ server_packages_missing() { # NAME...
                 ;;
             redis) if ! have redis-server || ! have redis-cli; then echo redis-server; fi ;;
             kafka) if ! java_bin >/dev/null; then echo default-jre-headless; fi ;;
+            prometheus) if ! observer_is_there prometheus; then echo prometheus; fi ;;
         esac
     done
     have setpriv || echo util-linux
@@ -91,6 +92,7 @@ install_servers() { # NAMES
         one_at_a_time install install_packages "server_packages_missing $1"
     fi
     if [[ " $1 " == *" kafka "* && ! -d $(kafka_libs) ]]; then one_at_a_time install install_kafka; fi
+    if [[ " $1 " == *" jaeger "* ]] && ! observer_is_there jaeger; then one_at_a_time install install_jaeger; fi
 }
 
 # Once for all is quicker than one after the other.
@@ -112,8 +114,8 @@ install_build_tools() {
 }
 
 # Takes the command that lists the packages, not the list: whoever waited for another to install asks again.
-install_packages() { # LISTING_COMMAND
-    local list
+install_packages() { # LISTING_COMMAND [try_with_progress]
+    local list log=$ROOT/.dev/logs/install-packages.log
     # shellcheck disable=SC2086 # A function and its arguments.
     mapfile -t list < <($1 | sort -u)
     if ((${#list[@]} == 0)); then return; fi
@@ -125,9 +127,9 @@ install_packages() { # LISTING_COMMAND
         sudo -v || fail "${list[*]} must be installed and sudo refuses" "as root: apt-get install ${list[*]}"
         privileged=(sudo)
     fi
-    with_progress "Installing ${list[*]}" "$ROOT/.dev/logs/install-packages.log" \
+    "${2:-with_progress}" "Installing ${list[*]}" "$log" \
         "${privileged[@]}" bash "$ROOT/deploy/dev/install-packages.sh" "${list[@]}" ||
-        fail "the packages ${list[*]} could not be installed" "see why above; by hand: apt-get install ${list[*]}"
+        fail "the packages ${list[*]} could not be installed" "see why in $log; by hand: apt-get install ${list[*]}"
 }
 
 check_rust() {

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# One node each of PostgreSQL, Redis and Apache Kafka on loopback ports, with everything they write in one folder.
+# One node each of PostgreSQL, Redis and Apache Kafka, and if asked for Jaeger and Prometheus, on loopback ports, with everything they write in one folder.
 # `./dev up` keeps its own under .dev/servers; a test run has a set in a temporary folder, and so has a test that stops
 # and starts servers while it runs.
 #
@@ -28,7 +28,7 @@ servers_command() {
         shift
     done
     for name in $only; do
-        [[ " $ALL_SERVERS " == *" $name "* ]] || fail "there is no server '$name'" "choose from $ALL_SERVERS"
+        [[ " $ALL_SERVERS $OBSERVERS " == *" $name "* ]] || fail "there is no server '$name'" "choose from $ALL_SERVERS $OBSERVERS"
     done
     dir=$(realpath -m "$dir")
     case $verb in
@@ -73,6 +73,7 @@ servers_start() { # DIR NAMES
     chmod a+x "$dir"
     for name in $names; do
         if running_process "$dir/$name.pid" >/dev/null; then continue; fi
+        observer_ports "$dir" "$name"
         background "start_$name" "$dir"
         jobs+=("$!")
     done
@@ -92,6 +93,11 @@ servers_environment() { # DIR NAMES
             postgres) echo "TEST_POSTGRES_URL=postgres://postgres@127.0.0.1:$(setting "$1" POSTGRES_PORT)/postgres" ;;
             redis) echo "TEST_REDIS_URL=redis://127.0.0.1:$(setting "$1" REDIS_PORT)" ;;
             kafka) echo "TEST_KAFKA_BROKERS=127.0.0.1:$(setting "$1" KAFKA_PORT)" ;;
+            jaeger)
+                echo "TEST_JAEGER_URL=http://127.0.0.1:$(setting "$1" JAEGER_PORT)"
+                echo "TEST_OTLP_URL=http://127.0.0.1:$(setting "$1" OTLP_PORT)"
+                ;;
+            prometheus) echo "TEST_PROMETHEUS_URL=http://127.0.0.1:$(setting "$1" PROMETHEUS_PORT)" ;;
         esac
     done
 }
@@ -105,7 +111,7 @@ require_free_port() { # NAME PORT WHERE_TO_CHANGE_IT
 
 did_not_start() { # DIR NAME
     stop_process "$1/$2.pid" KILL 0
-    say "error: $2 did not start. Mend it: see why in $1/$2.log, which ends with"
+    say "${FAIL_AS-error}: $2 did not start. Mend it: see why in $1/$2.log, which ends with"
     tail -n 5 "$1/$2.log" | sed 's/^/    /' >&2
     exit 1
 }
@@ -258,6 +264,7 @@ servers_stop() { # DIR NAMES [SIGNAL]
             postgres) stop_process "$dir/postgres.pid" "${signal:-INT}" 20 & ;;
             redis) stop_process "$dir/redis.pid" "${signal:-TERM}" 10 & ;;
             kafka) stop_process "$dir/kafka.pid" "${signal:-TERM}" 20 & ;;
+            jaeger | prometheus) stop_process "$dir/$name.pid" "${signal:-TERM}" 10 & ;;
         esac
         jobs+=($!)
     done
@@ -269,7 +276,7 @@ servers_remove() { # DIR
     # The folder is removed with all that is in it, so it must be one of ours.
     [[ -e $1/settings ]] || fail "$1 holds no servers" "name the folder that was given to ./dev servers start"
     stop_process "$1/guard.pid" KILL 0
-    servers_stop "$1" "$ALL_SERVERS" KILL
+    servers_stop "$1" "$ALL_SERVERS $OBSERVERS" KILL
     rm -rf "$1"
 }
 

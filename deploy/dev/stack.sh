@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# The whole system on this machine: the three servers, then the services. The stack of `./dev up` is in .dev; a chaos run
+# The whole system on this machine: the three servers, who observes (observability.sh), then the services. The stack of `./dev up` is in .dev; a chaos run
 # has one of its own (chaos.sh).
 #
 #   servers/             the servers, see servers.sh
@@ -55,7 +55,7 @@ service_url() {
     echo "http://${address/#0.0.0.0:/127.0.0.1:}"
 }
 
-is_server() { [[ " $ALL_SERVERS " == *" $1 "* ]]; }
+is_server() { [[ " $ALL_SERVERS $OBSERVERS " == *" $1 "* ]]; }
 is_service() { service_names | grep -qx -- "$1"; }
 
 known_name() {
@@ -66,14 +66,14 @@ pid_file() { if is_server "$1"; then echo "$SERVERS/$1.pid"; else echo "$RUN/$1.
 log_file() { if is_server "$1"; then echo "$SERVERS/$1.log"; else echo "$LOGS/$1.log"; fi; }
 running() { running_process "$(pid_file "$1")" >/dev/null; }
 
-# Everything that runs, or with "not" everything that does not.
-all_names() { echo "$ALL_SERVERS" | tr ' ' '\n' && service_names; }
+# Everything that runs, or everything that does not and could.
+all_names() { tr ' ' '\n' <<<"$ALL_SERVERS${OBSERVERS:+ $OBSERVERS}" && service_names; }
 list() { # running | stopped
     local name
     for name in $(all_names); do
         if running "$name"; then
             if [[ $1 == running ]]; then echo "$name"; fi
-        elif [[ $1 == stopped ]]; then
+        elif [[ $1 == stopped ]] && { ! is_observer "$name" || observer_is_there "$name"; }; then
             echo "$name"
         fi
     done
@@ -124,10 +124,14 @@ require_own_folders() {
 bring_up() {
     local name
     # All ports first: a taken one should not show after minutes of building.
-    for name in $(list stopped); do require_ports_of "$name"; done
+    for name in $(list stopped); do
+        if ! is_observer "$name"; then require_ports_of "$name"; fi
+    done
     install_all
+    bring_observers
     build_services
     start_stack_servers "$ALL_SERVERS"
+    start_observers
     prepare_data
     start_services "$(service_names)"
 }
@@ -149,6 +153,11 @@ require_ports_of() { # NAME
             require_free_port kafka "$KAFKA_PORT" "KAFKA_PORT in .env"
             require_free_port kafka "$((KAFKA_PORT + 1))" "KAFKA_PORT in .env (it uses the next port too)"
             ;;
+        jaeger)
+            require_free_port jaeger "$JAEGER_PORT" "JAEGER_PORT in .env"
+            require_free_port jaeger "$OTLP_PORT" "OTLP_PORT in .env"
+            ;;
+        prometheus) require_free_port prometheus "$PROMETHEUS_PORT" "PROMETHEUS_PORT in .env" ;;
         *)
             variable=$(service_variable "$1")
             require_free_port "$1" "${!variable##*:}" "$variable in .env"
@@ -178,6 +187,8 @@ start_stack_servers() { # NAMES
 start_services() { # NAMES
     local name
     mkdir -p "$RUN" "$LOGS"
+    write_targets
+    choose_trace_endpoint
     for name in $1; do
         if running "$name"; then continue; fi
         keep_log "$(log_file "$name")"
@@ -210,6 +221,9 @@ print_welcome() {
     api=$(service_url order-api)
     echo
     for name in $(service_names); do printf '  %-20s %-24s %s\n' "$name" "$(service_url "$name")" "$(service_purpose "$name")"; done
+    for name in $OBSERVERS; do
+        if running "$name"; then printf '  %-20s %-24s %s\n' "$name" "http://$(address_of "$name")" "$(observer_purpose "$name")"; fi
+    done
     cat <<EOF
 
 Try it:
@@ -249,7 +263,7 @@ stop_everything() {
     say "Stopping the services"
     stop_services "$(service_names)" TERM
     say "Stopping Kafka, Redis and PostgreSQL"
-    servers_stop "$SERVERS" kafka
+    servers_stop "$SERVERS" "kafka $OBSERVERS"
     servers_stop "$SERVERS" redis
     servers_stop "$SERVERS" postgres
     say "Everything is stopped."
@@ -309,13 +323,18 @@ start_command() {
             start_services "$name"
         fi
         say "$name is up."
+        if [[ $name == jaeger && -n $(services_running) ]]; then
+            say "A service that was started without it sends no spans until it is started again: ./dev stop NAME, ./dev start NAME"
+        fi
     done
 }
+
+services_running() { comm -12 <(list running | sort) <(service_names | sort); }
 
 reset_command() {
     stop_everything
     # What costs a download stays; so do the checkout's own files, all outside this folder.
-    find "$ROOT/.dev" -mindepth 1 -maxdepth 1 ! -name kafka ! -name '*.lock' -exec rm -rf {} + 2>/dev/null || true
+    find "$ROOT/.dev" -mindepth 1 -maxdepth 1 ! -name kafka ! -name jaeger ! -name '*.lock' -exec rm -rf {} + 2>/dev/null || true
     say "All data is dropped. ./dev up starts anew."
 }
 
@@ -354,6 +373,7 @@ status_command() {
             fi
         else
             state=stopped pid=-
+            if is_observer "$name" && ! observer_is_there "$name"; then state=absent; fi
         fi
         printf '%-20s %-10s %-8s %s\n' "$name" "$state" "$pid" "$(address_of "$name")"
     done
@@ -364,6 +384,8 @@ address_of() { # NAME
         postgres) echo "127.0.0.1:$POSTGRES_PORT" ;;
         redis) echo "127.0.0.1:$REDIS_PORT" ;;
         kafka) echo "127.0.0.1:$KAFKA_PORT" ;;
+        jaeger) echo "127.0.0.1:$JAEGER_PORT" ;;
+        prometheus) echo "127.0.0.1:$PROMETHEUS_PORT" ;;
         *) service_url "$1" ;;
     esac
 }

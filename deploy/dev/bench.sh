@@ -24,7 +24,7 @@ bench_command() {
     require_own_folders
     install_all
     # Who says where the programs are has built them.
-    if [[ -z ${ORDERFLOW_PROGRAMS-} ]]; then build_services; fi
+    build_services
     bench_servers
     if [[ $what == relay ]]; then
         arguments+=(--folder "$BENCH" --relay "$(service_binary outbox-relay)")

@@ -54,7 +54,7 @@ chaos_command() {
     require_own_folders
     install_all
     # Who says where the programs are has built them.
-    if [[ -z ${ORDERFLOW_PROGRAMS-} ]]; then build_services; fi
+    build_services
     chaos_up
     run "$(service_binary loadtest)" chaos --seed "${seed:-$(shuf -i 1-999999 -n 1)}" --minutes "$minutes" --rate "$rate" \
         --shop "$(service_url order-api)" --dev "$ROOT/dev" --stack "$CHAOS_STACK" --ops "$(service_binary ops)" || status=$?

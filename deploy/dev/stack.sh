@@ -168,7 +168,9 @@ require_ports_of() { # NAME
     esac
 }
 
+# Whoever names the folder of the programs has built them.
 build_services() {
+    if [[ -n ${ORDERFLOW_PROGRAMS-} ]]; then return; fi
     with_progress "Building the services (minutes the first time)" "$LOGS/build.log" \
         cargo build --manifest-path "$ROOT/Cargo.toml" --release --locked --workspace --bins ||
         fail "the services could not be built" "see why above"

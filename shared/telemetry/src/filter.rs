@@ -12,6 +12,13 @@ fn is_kept(metadata: &Metadata<'_>) -> bool {
     metadata.is_span() && *metadata.level() <= Level::INFO
 }
 
+/// The interest in a span that is kept: asked about each time. A filter of a single layer notes its last answer for the thread, and who asks whether
+/// something would be logged and then logs nothing, as sqlx does, leaves one behind; it would be taken for the answer about a span that is never
+/// asked about.
+fn each_time() -> Interest {
+    Interest::sometimes()
+}
+
 /// Filter of the tracer: it wants spans, and no copy of the log.
 pub(crate) struct OnlySpans;
 
@@ -21,7 +28,7 @@ impl<S> Filter<S> for OnlySpans {
     }
 
     fn callsite_enabled(&self, metadata: &'static Metadata<'static>) -> Interest {
-        if is_kept(metadata) { Interest::always() } else { Interest::never() }
+        if is_kept(metadata) { each_time() } else { Interest::never() }
     }
 
     fn max_level_hint(&self) -> Option<LevelFilter> {
@@ -41,7 +48,7 @@ impl<S: Subscriber> Filter<S> for EventsBy {
     fn callsite_enabled(&self, metadata: &'static Metadata<'static>) -> Interest {
         // The inner filter must see every call site, since it notes those it has span rules for.
         let interest = Filter::<S>::callsite_enabled(&self.0, metadata);
-        if is_kept(metadata) { Interest::always() } else { interest }
+        if is_kept(metadata) { each_time() } else { interest }
     }
 
     fn max_level_hint(&self) -> Option<LevelFilter> {

@@ -80,7 +80,7 @@ impl Office {
             otel.status_description = field::Empty,
             "error.type" = field::Empty,
             "orderflow.outcome" = field::Empty,
-            orderflow.attempt = job.tries.saturating_add(1),
+            orderflow.attempt = i64::from(job.tries.saturating_add(1)),
             messaging.system = "kafka",
             messaging.operation.name = "process",
             "messaging.operation.type" = "process",
@@ -89,7 +89,7 @@ impl Office {
             messaging.kafka.offset = record.offset,
             messaging.kafka.message.key = key(job),
             messaging.message.id = id(job),
-            messaging.message.body.size = record.payload().len(),
+            messaging.message.body.size = size(job),
             messaging.consumer.group.name = self.group,
         );
         telemetry::continue_message(&span, traceparent(job));
@@ -110,7 +110,7 @@ impl Office {
             messaging.system = "kafka",
             messaging.operation.name = "process",
             "messaging.operation.type" = "process",
-            messaging.batch.message_count = jobs.clone().count(),
+            messaging.batch.message_count = i64::try_from(jobs.clone().count()).unwrap_or(i64::MAX),
             messaging.consumer.group.name = self.group,
         );
         let sampled = |job: &&Job| traceparent(job).is_some_and(|text| !text.ends_with("-00"));
@@ -137,10 +137,7 @@ impl Office {
                     attribute(names::MESSAGING_DESTINATION_NAME, record.topic.to_string()),
                     attribute(names::MESSAGING_DESTINATION_PARTITION_ID, record.partition.to_string()),
                     attribute(names::MESSAGING_KAFKA_OFFSET, record.offset),
-                    attribute(
-                        names::MESSAGING_MESSAGE_BODY_SIZE,
-                        i64::try_from(record.payload().len()).unwrap_or(0),
-                    ),
+                    attribute(names::MESSAGING_MESSAGE_BODY_SIZE, size(job)),
                     attribute(names::MESSAGING_CONSUMER_GROUP_NAME, self.group),
                     attribute("orderflow.attempt", i64::from(job.tries.saturating_add(1))),
                 ];
@@ -162,7 +159,7 @@ impl Office {
             otel.status_description = job.burial.as_ref().map(|burial| burial.reason.as_str()),
             "error.type" = "dead_lettered",
             "orderflow.outcome" = "dead_lettered",
-            orderflow.attempts = job.tries,
+            orderflow.attempts = i64::from(job.tries),
             messaging.system = "kafka",
             messaging.operation.name = "send",
             "messaging.operation.type" = "send",
@@ -221,6 +218,11 @@ impl Office {
 /// The key, if it is text. Events are keyed by the id of what they are about.
 fn key(job: &Job) -> Option<&str> {
     std::str::from_utf8(job.record.key()).ok().filter(|key| !key.is_empty())
+}
+
+/// Of the payload, in bytes. Numbers without a sign would become text.
+fn size(job: &Job) -> i64 {
+    i64::try_from(job.record.payload().len()).unwrap_or(i64::MAX)
 }
 
 fn id(job: &Job) -> Option<&str> {

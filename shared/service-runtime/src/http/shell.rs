@@ -76,7 +76,7 @@ async fn shell(
 
 /// What is known of a request once it is answered.
 fn describe(span: &Span, path: &str, status: StatusCode) {
-    span.record("http.response.status_code", status.as_u16());
+    span.record("http.response.status_code", i64::from(status.as_u16()));
     // A path that was refused may hold anything, personal data too.
     if !status.is_client_error() {
         span.record("url.path", path);

@@ -93,6 +93,20 @@ fn a_valid_traceparent_is_continued_and_shows_in_ours() {
 }
 
 #[test]
+fn who_asks_whether_something_would_be_logged_takes_no_span_out_of_its_trace() {
+    lines("info", || {
+        for _ in 0..3 {
+            // The database driver asks so before it notes a slow statement.
+            assert!(tracing::enabled!(tracing::Level::WARN));
+            let span = info_span!("request");
+            continue_trace(&span, Some(PARENT));
+            let _entered = span.enter();
+            assert_eq!(current_trace_id().as_deref(), Some("0af7651916cd43dd8448eb211c80319c"));
+        }
+    });
+}
+
+#[test]
 fn a_trace_that_is_not_sampled_is_continued_too() {
     lines("off", || {
         let span = info_span!("request");

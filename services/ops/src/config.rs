@@ -16,6 +16,7 @@ use crate::republish::RepublishSettings;
 use crate::restock::RestockSettings;
 use crate::rewind::RewindSettings;
 use crate::time;
+use crate::trace::TraceSettings;
 
 /// Operator commands of orderflow.
 #[derive(clap::Parser)]
@@ -38,6 +39,12 @@ pub enum Command {
     /// A row for each stage. The exit status is 0 if nothing is missing, doubled or out of order, 1 if something is, and 2 if the
     /// audit could not be made. What is repeated, waiting or skipped is shown and is no finding.
     Audit(AuditSettings),
+    /// Show the way of one order through all services: what was done when, for how long, and what was waited for
+    ///
+    /// The spans come from Jaeger. A process sends a span only after it has ended, with others, so the last ones arrive late: see --wait.
+    /// With --wait the exit status is 1 if the trace is not complete when the time is over. Under TRACE_CONSUMERS=link the consumers have traces
+    /// of their own, which are not looked for.
+    Trace(TraceSettings),
     /// Add pieces to the stock, as a recorded movement
     Restock(RestockSettings),
     /// Look at the consumer groups: members, lag, dead letters, and which are paused, by whom and why

@@ -15,6 +15,7 @@ mod restock;
 mod rewind;
 mod time;
 mod topics;
+pub mod trace;
 
 use std::process::ExitCode;
 
@@ -24,7 +25,7 @@ pub use group::{Group, GroupDatabases};
 /// The exit status of wrong arguments; also of an audit that could not be made.
 const WRONG_ARGUMENTS: u8 = 2;
 
-/// Runs one command; what it did goes to standard output, a line each. `ops audit` has exit statuses of its own.
+/// Runs one command; what it did goes to standard output, a line each. `ops audit` and `ops trace` have exit statuses of their own.
 pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
     if let Err(wrong) = config.command.check() {
         eprintln!("ops: {wrong}");
@@ -34,6 +35,7 @@ pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
         Command::Migrate(databases) => databases::migrate(&databases).await?,
         Command::Topics(kafka) => topics::create(&kafka).await?,
         Command::Audit(settings) => return Ok(audit::run(&settings).await),
+        Command::Trace(settings) => return trace::run(&settings).await,
         Command::Restock(settings) => restock::run(&settings).await?,
         Command::Groups(settings) => groups::run(&settings).await?,
         Command::Pause(settings) => pause::pause(&settings).await?,

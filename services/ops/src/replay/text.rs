@@ -5,7 +5,7 @@ use chrono::DateTime;
 use crate::time;
 
 /// On one line, without control characters, and not longer than `most` characters.
-pub(super) fn line(text: &str, most: usize) -> String {
+pub(crate) fn line(text: &str, most: usize) -> String {
     let mut line: String = text.chars().take(most).map(|c| if c.is_control() { ' ' } else { c }).collect();
     if text.chars().nth(most).is_some() {
         line.pop();

@@ -106,7 +106,9 @@ impl WireSpan {
             self.references.iter().filter(move |r| r.ref_type == wanted).map(|r| key(&r.trace_id, &r.span_id))
         };
         let mut links: Vec<Key> = of_type("FOLLOWS_FROM").collect();
-        let parent = of_type("CHILD_OF").next();
+        // Of a parent that is also linked to, Jaeger keeps only the link.
+        let in_trace = |link: &&Key| link.trace == key(&self.trace_id, "").trace;
+        let parent = of_type("CHILD_OF").next().or_else(|| links.iter().find(in_trace).cloned());
         links.retain(|link| Some(link) != parent.as_ref());
         Span {
             key: key(&self.trace_id, &self.span_id),
@@ -194,6 +196,14 @@ mod tests {
         let span = parsed(
             r#","references":[{"refType":"FOLLOWS_FROM","traceID":"ab","spanID":"1"},{"refType":"CHILD_OF","traceID":"ab","spanID":"1"},
                 {"refType":"FOLLOWS_FROM","traceID":"cd","spanID":"2"}]"#,
+        );
+        assert_eq!((span.parent, span.links), (Some(key("ab", "1")), vec![key("cd", "2")]));
+    }
+
+    #[test]
+    fn of_a_parent_that_is_also_linked_to_jaeger_keeps_only_the_link() {
+        let span = parsed(
+            r#","references":[{"refType":"FOLLOWS_FROM","traceID":"cd","spanID":"2"},{"refType":"FOLLOWS_FROM","traceID":"ab","spanID":"1"}]"#,
         );
         assert_eq!((span.parent, span.links), (Some(key("ab", "1")), vec![key("cd", "2")]));
     }

@@ -351,6 +351,8 @@ migrate_command() {
 
 audit_command() { ops_command audit "$@"; }
 
+trace_command() { ops_command trace "$@"; }
+
 # Ends with the status of the command: that of an audit says whether it is clean.
 ops_command() {
     load_settings

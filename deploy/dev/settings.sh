@@ -4,13 +4,12 @@
 
 load_settings() {
     load_settings_file "$ROOT/.env"
-    # The example has it empty, and an empty one is a choice too.
-    # shellcheck disable=SC2034 # Read in observability.sh.
-    TRACE_ENDPOINT_CHOSEN=${OTEL_EXPORTER_OTLP_ENDPOINT+yes}
-    # These three name the ports of the servers, and so are part of other defaults.
-    : "${POSTGRES_PORT:=15432}" "${REDIS_PORT:=16379}" "${KAFKA_PORT:=19092}"
+    # Before the example sets it: there it is empty, and an empty one is a choice too.
+    : "${TRACE_ENDPOINT_CHOSEN=${OTEL_EXPORTER_OTLP_ENDPOINT+yes}}"
+    # These name the ports of the servers, and so are part of other defaults.
+    : "${POSTGRES_PORT:=15432}" "${REDIS_PORT:=16379}" "${KAFKA_PORT:=19092}" "${JAEGER_PORT:=16686}"
     load_settings_file "$ROOT/.env.example" -e "s/:15432/:$POSTGRES_PORT/" -e "s/:16379/:$REDIS_PORT/" \
-        -e "s/:19092/:$KAFKA_PORT/"
+        -e "s/:19092/:$KAFKA_PORT/" -e "s/:16686/:$JAEGER_PORT/"
 }
 
 # Lines NAME=value; what is set already stays.

@@ -352,6 +352,7 @@ migrate_command() {
 # --- Operator's commands ----------------------------------------------------------------------------------------------
 
 audit_command() { ops_command audit "$@"; }
+
 trace_command() { ops_command trace "$@"; }
 
 # Ends with the status of the command: that of an audit says whether it is clean.

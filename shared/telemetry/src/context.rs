@@ -27,11 +27,16 @@ pub fn continue_trace(span: &Span, traceparent: Option<&str>) {
 /// Tells `span`, which handles a message, where the message comes from: it is a child of the span that sent the message and linked to it,
 /// or only linked, as the setting `TRACE_CONSUMERS` says. Must be called before the span is entered for the first time.
 pub fn continue_message(span: &Span, traceparent: Option<&str>) {
-    let Some(remote) = traceparent.and_then(remote) else { return };
-    if consumers() == Consumers::Child {
-        adopt(span, remote.clone());
+    if let Some(sender) = traceparent.and_then(remote) {
+        follow(span, sender, consumers());
     }
-    span.add_link(remote);
+}
+
+fn follow(span: &Span, sender: SpanContext, consumers: Consumers) {
+    if consumers == Consumers::Child {
+        adopt(span, sender.clone());
+    }
+    span.add_link(sender);
 }
 
 /// Links `span` to the span that `traceparent` names.
@@ -116,3 +121,6 @@ impl Extractor for Carrier<'_> {
         vec!["traceparent"]
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -84,7 +84,7 @@ fn provider(service_name: &'static str, settings: &TraceSettings) -> Result<SdkT
     Ok(builder(service_name, settings.ratio).with_span_processor(processor).build())
 }
 
-fn builder(service_name: &'static str, ratio: f64) -> TracerProviderBuilder {
+pub(crate) fn builder(service_name: &'static str, ratio: f64) -> TracerProviderBuilder {
     let instance = uuid::Uuid::new_v4().to_string();
     let resource = Resource::builder_empty().with_service_name(service_name).with_attributes([
         opentelemetry::KeyValue::new(SERVICE_NAMESPACE, SCOPE),
@@ -99,7 +99,7 @@ fn builder(service_name: &'static str, ratio: f64) -> TracerProviderBuilder {
         .with_span_limits(limits)
 }
 
-fn subscriber<W>(
+pub(crate) fn subscriber<W>(
     service_name: &'static str,
     filter: EnvFilter,
     writer: W,

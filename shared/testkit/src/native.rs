@@ -2,6 +2,7 @@
 //!
 //! How each server is installed, configured and started is known there and only there.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -21,6 +22,18 @@ pub(crate) struct NativeServers {
 
 impl NativeServers {
     pub(crate) async fn start(kinds: &[Kind]) -> Result<(Self, Addresses)> {
+        let (servers, printed) = Self::start_named(&names(kinds)).await?;
+        let mut addresses = Addresses::new();
+        for kind in kinds {
+            let address = printed.get(kind.variable());
+            let missing = || format!("./dev servers start did not print {}", kind.variable());
+            addresses.insert(*kind, address.with_context(missing)?.clone());
+        }
+        Ok((servers, addresses))
+    }
+
+    /// As [`Self::start`], for all that `./dev servers` knows; also what it printed of them.
+    pub(crate) async fn start_named(names: &[&str]) -> Result<(Self, Printed)> {
         let folder = leftovers::folder().join(format!("servers-{}", Uuid::new_v4().simple()));
         // Registered before the start: what a failed start leaves half done has to go too.
         let removal = format!("{} servers stop {}", quoted(&script()), quoted(&folder));
@@ -28,13 +41,13 @@ impl NativeServers {
         let servers = Self { folder, leftover };
         // The script's own watchdog: it also covers the death of our guard.
         let owner = std::process::id().to_string();
-        let addresses = servers.run("start", kinds, &["--owner", &owner]).await?;
-        for kind in kinds {
-            if !addresses.contains_key(kind) {
-                bail!("./dev servers start did not print {}", kind.variable());
-            }
-        }
-        Ok((servers, addresses))
+        let printed = servers.run("start", names, &["--owner", &owner]).await?;
+        Ok((servers, printed))
+    }
+
+    /// Where they keep what they write.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
     }
 
     pub(crate) fn keep_until_exit(&mut self) {
@@ -44,24 +57,23 @@ impl NativeServers {
     }
 
     pub(crate) async fn stop(&self, kind: Kind) -> Result<()> {
-        self.run("stop", &[kind], &[]).await.map(drop)
+        self.run("stop", &names(&[kind]), &[]).await.map(drop)
     }
 
     pub(crate) async fn kill(&self, kind: Kind) -> Result<()> {
-        self.run("stop", &[kind], &["--signal", "KILL"]).await.map(drop)
+        self.run("stop", &names(&[kind]), &["--signal", "KILL"]).await.map(drop)
     }
 
     pub(crate) async fn start_again(&self, kind: Kind) -> Result<()> {
-        self.run("start", &[kind], &[]).await.map(drop)
+        self.run("start", &names(&[kind]), &[]).await.map(drop)
     }
 
-    async fn run(&self, verb: &str, kinds: &[Kind], options: &[&str]) -> Result<Addresses> {
-        let kinds: Vec<&str> = kinds.iter().map(|kind| kind.name()).collect();
+    async fn run(&self, verb: &str, names: &[&str], options: &[&str]) -> Result<Printed> {
         let log = self.folder.with_extension(format!("{verb}.{}", Uuid::new_v4().simple()));
         // Into files, not pipes: a server that inherits a pipe would keep us reading until it stops.
         let (out, err) = (log.with_extension("out"), log.with_extension("err"));
         let mut command = Command::new(script());
-        command.args(["servers", verb]).arg(&self.folder).args(["--only", &kinds.join(",")]).args(options);
+        command.args(["servers", verb]).arg(&self.folder).args(["--only", &names.join(",")]).args(options);
         let status = command
             .current_dir(crate::workspace_root())
             .stdin(Stdio::null())
@@ -72,9 +84,9 @@ impl NativeServers {
             .context("cannot run ./dev")?;
         if !status.success() {
             let said = fs::read_to_string(&err).unwrap_or_default();
-            bail!("./dev servers {verb} --only {}: {status}\n{said}", kinds.join(","));
+            bail!("./dev servers {verb} --only {}: {status}\n{said}", names.join(","));
         }
-        Ok(addresses(&fs::read_to_string(&out)?))
+        Ok(printed(&fs::read_to_string(&out)?))
     }
 }
 
@@ -104,15 +116,16 @@ fn quoted(path: &Path) -> String {
     leftovers::quoted(&path.to_string_lossy())
 }
 
-fn addresses(output: &str) -> Addresses {
-    let value = |kind: Kind| {
-        let lines = output.lines().filter_map(|line| line.split_once('='));
-        lines
-            .filter(|(name, _)| *name == kind.variable())
-            .map(|(_, value)| value.trim().to_owned())
-            .next_back()
-    };
-    Kind::ALL.into_iter().filter_map(|kind| Some((kind, value(kind)?))).collect()
+fn names(kinds: &[Kind]) -> Vec<&'static str> {
+    kinds.iter().map(|kind| kind.name()).collect()
+}
+
+/// The lines that name something: `NAME=value`.
+pub(crate) type Printed = BTreeMap<String, String>;
+
+fn printed(output: &str) -> Printed {
+    let lines = output.lines().filter_map(|line| line.split_once('='));
+    lines.map(|(name, value)| (name.to_owned(), value.trim().to_owned())).collect()
 }
 
 #[cfg(test)]
@@ -121,10 +134,9 @@ mod tests {
 
     #[test]
     fn addresses_are_read_from_the_lines_that_name_them() {
-        let found =
-            addresses("starting\nTEST_REDIS_URL=redis://127.0.0.1:7\nTEST_KAFKA_BROKERS=127.0.0.1:9\n");
+        let found = printed("starting\nTEST_REDIS_URL=redis://127.0.0.1:7\nTEST_KAFKA_BROKERS=127.0.0.1:9\n");
         assert_eq!(found.len(), 2);
-        assert_eq!(found[&Kind::Redis], "redis://127.0.0.1:7");
-        assert_eq!(found[&Kind::Kafka], "127.0.0.1:9");
+        assert_eq!(found[Kind::Redis.variable()], "redis://127.0.0.1:7");
+        assert_eq!(found[Kind::Kafka.variable()], "127.0.0.1:9");
     }
 }

@@ -24,6 +24,8 @@ pub(crate) struct Shop {
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
+    /// From the header `traceresponse`.
+    pub(crate) trace_id: String,
     pub(crate) body: Value,
 }
 
@@ -130,7 +132,10 @@ fn items_of(n: usize) -> Value {
 
 async fn try_answer(request: reqwest::RequestBuilder) -> reqwest::Result<Answer> {
     let response = request.send().await?;
-    Ok(Answer { status: response.status(), body: response.json().await? })
+    let status = response.status();
+    let trace = response.headers().get("traceresponse").and_then(|trace| trace.to_str().ok());
+    let trace_id = trace.and_then(|trace| trace.split('-').nth(1)).unwrap_or_default().to_owned();
+    Ok(Answer { status, trace_id, body: response.json().await? })
 }
 
 /// The first answer other than 503, which a service gives when one of its servers does not answer in time: also on a machine that

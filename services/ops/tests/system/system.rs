@@ -5,7 +5,7 @@ use std::ops::{Deref, DerefMut};
 use std::process::Command;
 
 use serde_json::{Value, json};
-use testkit::{Kind, Process, Servers, TestDatabase, free_port};
+use testkit::{Jaeger, Kind, Process, Servers, TestDatabase, free_port};
 use tokio::sync::{MappedMutexGuard, Mutex, MutexGuard};
 
 use crate::audit::execute;
@@ -45,6 +45,7 @@ pub(crate) struct Databases {
 
 pub(crate) struct System {
     servers: Servers,
+    pub(crate) jaeger: Jaeger,
     stopped: BTreeSet<Kind>,
     pub(crate) databases: Databases,
     services: BTreeMap<&'static str, Process>,
@@ -98,7 +99,7 @@ impl Drop for Running {
 impl System {
     async fn start() -> Self {
         tokio::task::spawn_blocking(|| testkit::build(&SERVICES)).await.expect("the services build");
-        let servers = Servers::private(&Kind::ALL).await;
+        let (servers, jaeger) = tokio::join!(Servers::private(&Kind::ALL), Jaeger::start());
         create_topics(servers.kafka_brokers());
         let databases = Databases {
             orders: servers.database("orders").await,
@@ -127,6 +128,7 @@ impl System {
             // The same steps as the real ones, a tenth as long.
             ("RETRY_BASE", "100ms".to_owned()),
             ("RETRY_CAP", "800ms".to_owned()),
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", jaeger.otlp_url().to_owned()),
         ];
         let settings: Vec<(&str, &str)> =
             settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
@@ -134,7 +136,7 @@ impl System {
         for name in SERVICES {
             services.insert(name, Process::spawn(name, &settings).await);
         }
-        Self { servers, stopped: BTreeSet::new(), databases, services }
+        Self { servers, jaeger, stopped: BTreeSet::new(), databases, services }
     }
 
     /// Starts what an earlier test stopped or paused and, having failed, did not start again, and mends what it broke.
@@ -167,6 +169,10 @@ impl System {
 
     pub(crate) fn service_mut(&mut self, name: &str) -> &mut Process {
         self.services.get_mut(name).unwrap_or_else(|| panic!("no service {name}"))
+    }
+
+    pub(crate) fn services(&self) -> impl Iterator<Item = (&'static str, &Process)> {
+        self.services.iter().map(|(name, process)| (*name, process))
     }
 
     pub(crate) fn services_mut(&mut self) -> impl Iterator<Item = (&'static str, &mut Process)> {
@@ -235,7 +241,7 @@ impl System {
     /// A GET that has to succeed, from any of the services.
     pub(crate) async fn get(&self, service: &str, path: &str) -> Value {
         let (client, url) = (reqwest::Client::new(), self.service(service).url(path));
-        let Answer { status, body } = patiently(&url, || client.get(&url)).await;
+        let Answer { status, body, .. } = patiently(&url, || client.get(&url)).await;
         assert!(status.is_success(), "{service}{path}: {status} {body}");
         body
     }

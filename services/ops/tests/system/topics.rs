@@ -142,12 +142,16 @@ pub(crate) async fn send_foreign_record(brokers: &str, key: &str, value: &[u8]) 
 
 /// Puts these records on `order.events` once more, as they are.
 pub(crate) async fn send_again(brokers: &str, records: &[OwnedMessage]) {
-    let producer = producer(brokers);
     for record in records {
-        let again = FutureRecord::to(ORDER_EVENTS)
-            .key(record.key().unwrap_or_default())
-            .payload(record.payload().unwrap_or_default())
-            .headers(record.headers().cloned().unwrap_or_default());
-        producer.send(again, PATIENCE).await.expect("Kafka took the record");
+        send_with(brokers, record, record.payload().unwrap_or_default()).await;
     }
+}
+
+/// Puts a record on `order.events` once more with another payload under the same headers.
+pub(crate) async fn send_with(brokers: &str, record: &OwnedMessage, payload: &[u8]) {
+    let again = FutureRecord::to(ORDER_EVENTS)
+        .key(record.key().unwrap_or_default())
+        .payload(payload)
+        .headers(record.headers().cloned().unwrap_or_default());
+    producer(brokers).send(again, PATIENCE).await.expect("Kafka took the record");
 }

@@ -1,0 +1,84 @@
+//! Logs, traces and metrics name nobody.
+
+use serde_json::json;
+use testkit::eventually;
+
+use crate::system::system;
+use crate::topics;
+
+/// What all customers of these tests have in their addresses and numbers, and one who writes theirs where they do not belong.
+const TRACES_OF_PEOPLE: [&str; 6] =
+    ["@example.com", "%40example.com", "example.com", "+1555", "%2B1555", "1555000"];
+
+#[tokio::test]
+async fn no_log_no_trace_and_no_metric_of_a_full_run_holds_an_email_address_or_a_phone_number() {
+    let system = system().await;
+    let (client, shop) = (reqwest::Client::new(), system.service("order-api").url(""));
+    // Orders that go through, one whose deliveries are refused for a while, an event with personal data that ends as dead letters, and requests with
+    // personal data where none is expected.
+    system.shop.accepted_orders(10).await;
+    system.refuse_all_deliveries(true).await;
+    let refused = system.shop.order_once(2).await;
+    let until = async |outcome: &str, count: usize| {
+        eventually(&format!("{count} times {outcome}"), async || {
+            let spans = system.trace(&refused.trace_id).await;
+            let found = spans.iter().filter(|span| span.outcome() == outcome).count();
+            if found >= count { Ok(()) } else { Err(found) }
+        })
+        .await;
+    };
+    until("retry", 2).await;
+    system.refuse_all_deliveries(false).await;
+    until("applied", 4).await;
+    let record = topics::records_of(system.kafka_brokers(), &[refused.order_id()]).await.remove(0);
+    let broken = br#"{"email":"customer7@example.com","phone":"+15550000007"#;
+    topics::send_with(system.kafka_brokers(), &record, broken).await;
+    let other_version =
+        br#"{"specversion":"9","email":"customer7@example.com","data":{"email":"customer7@example.com"}}"#;
+    topics::send_with(system.kafka_brokers(), &record, other_version).await;
+    until("dead_lettered", 8).await;
+    for path in [
+        "/api/orders/customer7@example.com",
+        "/api/product/customer7@example.com",
+        "/customer7%40example.com/+15550000007",
+        "/api/products?page=customer7@example.com",
+    ] {
+        client.get(format!("{shop}{path}")).send().await.expect("an answer");
+    }
+    for body in [
+        json!({ "user_id": "customer7@example.com", "email": "customer7@example.com", "phone": "+15550000007", "items": [] }),
+        json!({ "user_id": 7, "email": "customer7@example.com@", "phone": "+15550000007x", "items": "customer7@example.com" }),
+    ] {
+        client.post(format!("{shop}/api/order")).json(&body).send().await.expect("an answer");
+    }
+    client
+        .get(format!("{shop}/api/product/1"))
+        .header("x-request-id", "customer7@example.com")
+        .header("traceparent", "customer7@example.com")
+        .send()
+        .await
+        .expect("an answer");
+    let last = system.shop.order_once(1).await;
+    eventually("the spans have come", async || {
+        let spans = system.trace(&last.trace_id).await;
+        let done = spans.iter().filter(|span| span.outcome() == "applied").count();
+        if done == 4 { Ok(()) } else { Err(done) }
+    })
+    .await;
+
+    for (name, service) in system.services() {
+        let metrics = client.get(service.url("/metrics")).send().await.expect("metrics");
+        let metrics = metrics.text().await.expect("a text");
+        assert!(metrics.contains("http_server_request_duration_seconds_count"), "{name}: {metrics}");
+        let traces = system.all_traces_of(name).await;
+        assert!(traces.contains("\"spanID\"") || name == "outbox-relay", "{name} has no spans: {traces}");
+        for (what, text) in [("log", service.log()), ("metrics", metrics), ("traces", traces)] {
+            for person in TRACES_OF_PEOPLE {
+                if let Some(at) = text.find(person) {
+                    let around: String = text.chars().skip(at.saturating_sub(300)).take(600).collect();
+                    panic!("the {what} of {name} have '{person}' in them: {around}");
+                }
+            }
+        }
+    }
+}

@@ -25,11 +25,16 @@ pub fn continue_trace(span: &Span, traceparent: Option<&str>) {
 }
 
 /// Tells `span`, which handles a message, where the message comes from: it is a child of the span that sent the message and linked to it,
-/// or only linked, as the setting `TRACE_CONSUMERS` says. Must be called before the span is entered for the first time.
-pub fn continue_message(span: &Span, traceparent: Option<&str>) {
-    if let Some(sender) = traceparent.and_then(remote) {
-        follow(span, sender, consumers());
+/// or only linked, as the setting `TRACE_CONSUMERS` says. Must be called before the span is entered for the first time. The attributes are added if
+/// the message's trace is sampled.
+pub fn continue_message(span: &Span, traceparent: Option<&str>, attributes: impl FnOnce() -> Vec<KeyValue>) {
+    let Some(sender) = traceparent.and_then(remote) else { return };
+    if sender.is_sampled() {
+        for KeyValue { key, value, .. } in attributes() {
+            span.set_attribute(key, value);
+        }
     }
+    follow(span, sender, consumers());
 }
 
 fn follow(span: &Span, sender: SpanContext, consumers: Consumers) {

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use opentelemetry::global::{self, BoxedSpan};
 use opentelemetry::trace::{Span as _, SpanContext, Status, TraceContextExt, Tracer};
-use opentelemetry::{Context, KeyValue, Value};
+use opentelemetry::{Context, Value};
 use opentelemetry_semantic_conventions::attribute::ERROR_TYPE;
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
@@ -12,6 +12,7 @@ use tracing_opentelemetry::OpenTelemetrySpanExt;
 use crate::context::{consumers, remote, to, traceparent};
 use crate::settings::Consumers;
 
+pub use opentelemetry::KeyValue;
 pub use opentelemetry::trace::SpanKind;
 /// The names of the OpenTelemetry semantic conventions.
 pub use opentelemetry_semantic_conventions::attribute as names;

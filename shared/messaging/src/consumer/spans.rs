@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use telemetry::span::{Call, attribute, names};
+use telemetry::span::{Call, KeyValue, attribute, names};
 use tracing::{Span, field, info_span};
 
 use super::job::{Job, Outcome};
@@ -68,7 +68,7 @@ impl<'a> Verdict<'a> {
 }
 
 impl Office {
-    /// The span in which a record is handled alone, as part of the record's trace.
+    /// The span in which a record is handled alone, as part of the record's trace. Its fields also stand in the lines of the log.
     pub(super) fn span(&self, job: &Job) -> Span {
         let record = &job.record;
         let span = info_span!(
@@ -80,19 +80,12 @@ impl Office {
             otel.status_description = field::Empty,
             "error.type" = field::Empty,
             "orderflow.outcome" = field::Empty,
-            orderflow.attempt = i64::from(job.tries.saturating_add(1)),
-            messaging.system = "kafka",
-            messaging.operation.name = "process",
-            "messaging.operation.type" = "process",
             messaging.destination.name = &*record.topic,
             messaging.destination.partition.id = record.partition.to_string(),
             messaging.kafka.offset = record.offset,
-            messaging.kafka.message.key = key(job),
-            messaging.message.id = id(job),
-            messaging.message.body.size = size(job),
             messaging.consumer.group.name = self.group,
         );
-        telemetry::continue_message(&span, traceparent(job));
+        telemetry::continue_message(&span, traceparent(job), || processing(job));
         span
     }
 
@@ -125,27 +118,17 @@ impl Office {
     /// The span of a record among others that are handled in `batch`.
     pub(super) fn span_in_batch(&self, job: &Job, batch: &Span) -> Call {
         let record = &job.record;
-        Call::in_batch(
-            traceparent(job),
-            batch,
-            || format!("process {}", record.topic).into(),
-            || {
-                let mut all = vec![
-                    attribute(names::MESSAGING_SYSTEM, "kafka"),
-                    attribute(names::MESSAGING_OPERATION_NAME, "process"),
-                    attribute(names::MESSAGING_OPERATION_TYPE, "process"),
-                    attribute(names::MESSAGING_DESTINATION_NAME, record.topic.to_string()),
-                    attribute(names::MESSAGING_DESTINATION_PARTITION_ID, record.partition.to_string()),
-                    attribute(names::MESSAGING_KAFKA_OFFSET, record.offset),
-                    attribute(names::MESSAGING_MESSAGE_BODY_SIZE, size(job)),
-                    attribute(names::MESSAGING_CONSUMER_GROUP_NAME, self.group),
-                    attribute("orderflow.attempt", i64::from(job.tries.saturating_add(1))),
-                ];
-                all.extend(key(job).map(|key| attribute(names::MESSAGING_KAFKA_MESSAGE_KEY, key.to_owned())));
-                all.extend(id(job).map(|id| attribute(names::MESSAGING_MESSAGE_ID, id.to_owned())));
-                all
-            },
-        )
+        let name = || format!("process {}", record.topic).into();
+        Call::in_batch(traceparent(job), batch, name, || {
+            let mut all = processing(job);
+            all.extend([
+                attribute(names::MESSAGING_DESTINATION_NAME, record.topic.to_string()),
+                attribute(names::MESSAGING_DESTINATION_PARTITION_ID, record.partition.to_string()),
+                attribute(names::MESSAGING_KAFKA_OFFSET, record.offset),
+                attribute(names::MESSAGING_CONSUMER_GROUP_NAME, self.group),
+            ]);
+            all
+        })
     }
 
     /// The span in which a record's dead letter is written.
@@ -159,14 +142,13 @@ impl Office {
             otel.status_description = job.burial.as_ref().map(|burial| burial.reason.as_str()),
             "error.type" = "dead_lettered",
             "orderflow.outcome" = "dead_lettered",
-            orderflow.attempts = i64::from(job.tries),
-            messaging.system = "kafka",
-            messaging.operation.name = "send",
-            "messaging.operation.type" = "send",
-            messaging.kafka.message.key = key(job),
             messaging.consumer.group.name = self.group,
         );
-        telemetry::continue_message(&span, traceparent(job));
+        telemetry::continue_message(&span, traceparent(job), || {
+            let mut all = described(job, "send");
+            all.push(attribute("orderflow.attempts", i64::from(job.tries)));
+            all
+        });
         span
     }
 
@@ -215,14 +197,29 @@ impl Office {
     }
 }
 
+fn processing(job: &Job) -> Vec<KeyValue> {
+    let mut all = described(job, "process");
+    all.push(attribute("orderflow.attempt", i64::from(job.tries.saturating_add(1))));
+    all
+}
+
+/// What is told of a record only where its trace is sampled.
+fn described(job: &Job, operation: &'static str) -> Vec<KeyValue> {
+    let size = i64::try_from(job.record.payload().len()).unwrap_or(i64::MAX);
+    let mut all = vec![
+        attribute(names::MESSAGING_SYSTEM, "kafka"),
+        attribute(names::MESSAGING_OPERATION_NAME, operation),
+        attribute(names::MESSAGING_OPERATION_TYPE, operation),
+        attribute(names::MESSAGING_MESSAGE_BODY_SIZE, size),
+    ];
+    all.extend(key(job).map(|key| attribute(names::MESSAGING_KAFKA_MESSAGE_KEY, key.to_owned())));
+    all.extend(id(job).map(|id| attribute(names::MESSAGING_MESSAGE_ID, id.to_owned())));
+    all
+}
+
 /// The key, if it is text. Events are keyed by the id of what they are about.
 fn key(job: &Job) -> Option<&str> {
     std::str::from_utf8(job.record.key()).ok().filter(|key| !key.is_empty())
-}
-
-/// Of the payload, in bytes. Numbers without a sign would become text.
-fn size(job: &Job) -> i64 {
-    i64::try_from(job.record.payload().len()).unwrap_or(i64::MAX)
 }
 
 fn id(job: &Job) -> Option<&str> {

@@ -16,6 +16,7 @@ use rdkafka::mocking::MockCluster;
 use rdkafka::producer::{DefaultProducerContext, DeliveryFuture, FutureProducer, FutureRecord};
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+use telemetry::metrics::Metrics;
 use testkit::{PATIENCE, eventually};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -80,6 +81,7 @@ fn decode(payload: &[u8]) -> Result<Option<String>, &'static str> {
 
 pub(crate) struct Running {
     pub(crate) status: ConsumerStatus,
+    pub(crate) metrics: Metrics,
     handled: Log,
     shutdown: CancellationToken,
     task: JoinHandle<Result<(), consumer::ConsumerError>>,
@@ -215,9 +217,10 @@ impl Fixture {
         settings: ConsumerSettings,
         handler: impl Handler<Event = String>,
     ) -> Running {
-        let shutdown = CancellationToken::new();
+        let (shutdown, metrics) = (CancellationToken::new(), Metrics::new());
+        settings.metrics.register(&metrics, &status);
         let task = tokio::spawn(consumer::run(settings, decode, handler, status.clone(), shutdown.clone()));
-        Running { status, handled: self.handled.clone(), shutdown, task }
+        Running { status, metrics, handled: self.handled.clone(), shutdown, task }
     }
 
     /// Batches; those that end well are written down.
@@ -235,9 +238,10 @@ impl Fixture {
         handler: impl BatchHandler<Event = String>,
     ) -> Running {
         let (status, shutdown) = (ConsumerStatus::default(), CancellationToken::new());
-        let stop = shutdown.clone();
+        let (stop, metrics) = (shutdown.clone(), Metrics::new());
+        settings.metrics.register(&metrics, &status);
         let task = tokio::spawn(consumer::run_batches(settings, decode, handler, status.clone(), stop));
-        Running { status, handled: self.handled.clone(), shutdown, task }
+        Running { status, metrics, handled: self.handled.clone(), shutdown, task }
     }
 
     /// Where handlers write down what they handled.

@@ -101,10 +101,17 @@ async fn poison_goes_to_dead_letters_at_once_with_where_it_came_from_and_stops_n
         _ => Answer::Ok,
     });
     running.until(|handled| handled.iter().any(|event| event == "last")).await;
-    let status = running.status.clone();
+    let (status, metrics) = (running.status.clone(), running.metrics.clone());
     running.stop().await;
 
     assert_eq!(fixture.handled(), ["good", "bad", "panics", "last"], "each is asked once");
+    let counted = metrics.text();
+    for (outcome, count) in [("applied", 2), ("poison", 2), ("undecodable", 1), ("skipped", 1), ("retry", 0)]
+    {
+        let group = fixture.group;
+        let line = format!("consumer_records_total{{group=\"{group}\",outcome=\"{outcome}\"}} {count}");
+        assert!(counted.lines().any(|counted| counted == line), "{line}\n{counted}");
+    }
     assert_eq!((status.skipped(), status.dead_letters()), (1, 3));
     let letters = dead_letters(&fixture).await;
     let reasons: Vec<&str> = letters.iter().map(|letter| letter.reason.as_str()).collect();

@@ -92,3 +92,25 @@ async fn a_consumer_frozen_inside_its_transaction_holds_its_successor_up_for_sec
     .await;
     assert!(frozen.commit().await.is_err(), "the frozen transaction is gone");
 }
+
+#[tokio::test]
+async fn an_event_is_looked_up_by_its_key_however_many_are_remembered() {
+    let (_database, pool) = database("email").await;
+    sqlx::query("INSERT INTO inbox (event_id, occurred_at) SELECT gen_random_uuid(), now() FROM generate_series(1, 20000)")
+        .execute(&pool)
+        .await
+        .unwrap();
+    let events: Vec<Event> = (0..5).map(|_| event()).collect();
+    arrive(&pool, &events).await;
+    let mut transaction = pool.begin().await.unwrap();
+    for known in &events {
+        assert_eq!(inbox::first_delivery(&mut transaction, *known).await.unwrap(), Arrival::Repeat);
+    }
+    assert_eq!(inbox::first_deliveries(&mut transaction, &events).await.unwrap(), [Arrival::Repeat; 5]);
+    let read: Option<i64> =
+        sqlx::query_scalar("SELECT seq_tup_read FROM pg_stat_xact_user_tables WHERE relname = 'inbox'")
+            .fetch_one(&mut *transaction)
+            .await
+            .unwrap();
+    assert_eq!(read, Some(0), "rows were read past that nobody asked for");
+}

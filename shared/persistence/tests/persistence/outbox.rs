@@ -193,3 +193,40 @@ async fn the_database_spreads_keys_over_all_buckets() {
     assert!(buckets >= 60, "1000 keys fill {buckets} buckets");
     assert!(least >= 0 && usize::try_from(most).unwrap() < BUCKETS);
 }
+
+#[tokio::test]
+async fn how_much_waits_and_how_old_the_oldest_is_leaves_out_what_an_operator_has_to_look_at() {
+    let (database, _) = database("orders").await;
+    let pool = outbox::connect(database.url(), "test").unwrap();
+    assert_eq!(outbox::depth(&pool).await.unwrap(), outbox::Depth { rows: 0, oldest_seconds: 0.0 });
+    let age = async |key: Uuid, age: &str| {
+        insert(&pool, key, 1).await;
+        sqlx::query("UPDATE outbox SET created_at = now() - $2::text::interval WHERE aggregate_id = $1")
+            .bind(key)
+            .bind(age)
+            .execute(&pool)
+            .await
+            .unwrap();
+    };
+    let blocked = Uuid::new_v4();
+    age(Uuid::new_v4(), "1 hour").await;
+    age(Uuid::new_v4(), "10 seconds").await;
+    age(blocked, "5 hours").await;
+    let lease = everything(&pool, PATIENCE).await;
+    let row = claim_all(&pool, &lease).await.into_iter().find(|row| row.aggregate_id == blocked).unwrap();
+    outbox::block(&pool, &lease, &row, "refused").await.unwrap();
+    let depth = outbox::depth(&pool).await.unwrap();
+    assert_eq!(depth.rows, 2);
+    assert!((3600.0..5.0 * 3600.0).contains(&depth.oldest_seconds), "{depth:?}");
+    // Of one bucket no more are counted than stay cheap.
+    sqlx::query(
+        "INSERT INTO outbox (topic, aggregate_id, sequence, event_id, event_type, source, payload)
+         SELECT 'things', $1, n, gen_random_uuid(), 'ThingHappened', '/tests', '{}' FROM generate_series(1, 1500) AS n",
+    )
+    .bind(Uuid::nil())
+    .execute(&pool)
+    .await
+    .unwrap();
+    let rows = outbox::depth(&pool).await.unwrap().rows;
+    assert!((1000..=1002).contains(&rows), "{rows}");
+}

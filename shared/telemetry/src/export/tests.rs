@@ -56,3 +56,30 @@ fn spans_that_the_collector_refuses_are_counted_and_later_ones_pass() {
     provider.shutdown().unwrap();
     assert_eq!(counts(&metrics), (2, 0, 3));
 }
+
+/// As the process does it, to a collector at `address`.
+fn real(address: std::net::SocketAddr) -> (SdkTracerProvider, SpanMetrics) {
+    let metrics = SpanMetrics::default();
+    let processor = processor(&format!("http://{address}/v1/traces"), metrics.clone()).unwrap();
+    (SdkTracerProvider::builder().with_span_processor(processor).build(), metrics)
+}
+
+#[test]
+fn spans_for_a_collector_that_is_not_there_are_counted_as_lost() {
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let (provider, metrics) = real(nobody);
+    spans(&provider, 7);
+    provider.force_flush().ok();
+    assert_eq!(counts(&metrics), (0, 0, 7));
+}
+
+#[test]
+fn a_collector_that_never_answers_does_not_keep_a_process_from_its_end() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let (provider, metrics) = real(silent.local_addr().unwrap());
+    spans(&provider, 7);
+    let started = std::time::Instant::now();
+    assert!(provider.shutdown_with_timeout(Duration::from_millis(300)).is_err());
+    assert!(started.elapsed() < PATIENCE, "{:?}", started.elapsed());
+    assert_eq!(counts(&metrics).0, 0);
+}

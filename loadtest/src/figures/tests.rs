@@ -77,10 +77,10 @@ fn a_curve_is_broken_where_nothing_was_measured_and_what_stands_alone_is_a_dot()
 #[test]
 fn a_single_point_and_a_curve_of_zeros_are_drawn() {
     let page = svg::page(&[panel(Unit::Rows, vec![series("rows", &[7.0])])], window(5));
-    assert_eq!(curves(&page), ["M42 55.9h0"]);
+    assert_eq!(curves(&page), ["M42 57.6h0"]);
     let page = svg::page(&[panel(Unit::Rows, vec![series("rows", &[0.0, 0.0])])], window(5));
     let [path] = curves(&page)[..] else { panic!("{page}") };
-    assert!(path.starts_with("M42 163L"), "{path}");
+    assert!(path.starts_with("M42 167L"), "{path}");
 }
 
 #[test]

@@ -12,7 +12,7 @@ use super::text::escaped;
 
 /// Without the legend.
 pub(super) const HEIGHT: f64 = BOTTOM + 26.0;
-const TOP: f64 = 38.0;
+const TOP: f64 = 42.0;
 const BOTTOM: f64 = TOP + 125.0;
 /// Room for the numbers at both sides, so that the times of all panels stand below each other.
 const SIDE: f64 = 42.0;

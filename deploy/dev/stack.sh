@@ -355,6 +355,13 @@ audit_command() { ops_command audit "$@"; }
 
 trace_command() { ops_command trace "$@"; }
 
+# What Prometheus measured, as a picture. A --prometheus of the caller comes later and counts.
+figures_command() {
+    load_settings
+    [[ -x $(service_binary loadtest) ]] || fail "loadtest is not built" "./dev up"
+    "$(service_binary loadtest)" figures --prometheus "http://127.0.0.1:$PROMETHEUS_PORT" "$@"
+}
+
 # Ends with the status of the command: that of an audit says whether it is clean.
 ops_command() {
     load_settings

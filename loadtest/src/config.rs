@@ -3,7 +3,7 @@
 use messaging::KafkaSettings;
 
 use crate::ladders::consumer;
-use crate::{bench, chaos};
+use crate::{bench, chaos, figures};
 
 /// Load on the whole system.
 #[derive(clap::Parser)]
@@ -21,6 +21,8 @@ pub enum Command {
     Chaos(chaos::Settings),
     /// Measure the relay or the consumer runtime beside references. `./dev bench` brings the servers for it
     Bench(bench::Settings),
+    /// Draw the main figures of the last minutes, as Prometheus has them. `./dev figures` says where that is
+    Figures(figures::Settings),
     /// Make the topics and the table that `chaos` needs beside what the system has
     ChaosPrepare(Prepare),
     /// The consumer that watches order per key

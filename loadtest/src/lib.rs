@@ -3,6 +3,7 @@
 pub mod bench;
 pub mod chaos;
 mod config;
+pub mod figures;
 pub mod ladders;
 pub mod load;
 

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use loadtest::ladders::consumer;
-use loadtest::{Command, Config, bench, chaos};
+use loadtest::{Command, Config, bench, chaos, figures};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -14,6 +14,7 @@ async fn main() -> ExitCode {
     match config.command {
         Command::Chaos(settings) => chaos::run(settings).await,
         Command::Bench(settings) => bench::run(settings).await,
+        Command::Figures(settings) => figures::run(settings).await,
         Command::ChaosPrepare(settings) => match chaos::prepare(&settings.orders, &settings.kafka).await {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {

@@ -26,8 +26,7 @@ fn recorded(ratio: f64, work: impl FnOnce()) -> Vec<SpanData> {
     let provider = builder("test", ratio).with_simple_exporter(kept.clone()).build();
     let (subscriber, _telemetry) = subscriber("test", "off".parse().unwrap(), std::io::sink, provider);
     tracing::subscriber::with_default(subscriber, work);
-    let spans = kept.0.lock().unwrap().clone();
-    spans
+    std::mem::take(&mut *kept.0.lock().unwrap())
 }
 
 fn handled(consumers: Consumers, sender: &str) -> Vec<SpanData> {

@@ -19,7 +19,7 @@ pub struct Config {
 pub enum Command {
     /// Kill, freeze and restart everything under load, then audit. `./dev chaos` brings the stack for it
     Chaos(chaos::Settings),
-    /// Measure the relay or the consumer runtime beside references. `./dev bench` brings the servers for it
+    /// Measure the relay or the consumer runtime beside references, or what tracing costs. `./dev bench` brings the servers for it
     Bench(bench::Settings),
     /// Make the topics and the table that `chaos` needs beside what the system has
     ChaosPrepare(Prepare),

@@ -44,12 +44,18 @@ pub enum Unit {
     /// Seconds.
     #[serde(rename = "s")]
     Seconds,
+    /// Microseconds.
+    #[serde(rename = "us")]
+    Micros,
     /// Processor cores.
     #[serde(rename = "cores")]
     Cores,
     /// Memory.
     #[serde(rename = "MiB")]
     Mebibytes,
+    /// So many of what the line says.
+    #[serde(rename = "number")]
+    Number,
     /// A share: 1 is the whole.
     #[serde(rename = "ratio")]
     Ratio,
@@ -146,6 +152,26 @@ pub struct Spent {
     pub processes: BTreeMap<&'static str, Used>,
 }
 
+impl Spent {
+    /// Adds what was spent on more of the same.
+    pub fn add(&mut self, more: &Self) {
+        self.wall += more.wall;
+        self.events += more.events;
+        for (name, used) in &more.processes {
+            let all = self.processes.entry(name).or_default();
+            all.cpu += used.cpu;
+            all.memory_mib = [all.memory_mib, used.memory_mib].into_iter().flatten().reduce(f64::max);
+        }
+    }
+
+    /// Processor time per event of the processes that `count`, in microseconds. 0 if there was no event.
+    pub fn micros_per_event(&self, count: impl Fn(&str) -> bool) -> f64 {
+        let cpu: Duration =
+            self.processes.iter().filter(|(name, _)| count(name)).map(|(_, used)| used.cpu).sum();
+        if self.events == 0 { 0.0 } else { cpu.as_secs_f64() * 1e6 / self.events as f64 }
+    }
+}
+
 /// What one process used.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Used {
@@ -158,7 +184,7 @@ pub struct Used {
 /// Everything that a run found.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
-    /// `relay` or `consumer`.
+    /// `relay`, `consumer` or `tracing`.
     pub bench: &'static str,
     /// The short form: enough to see that it works, too little to quote.
     pub quick: bool,
@@ -284,9 +310,10 @@ impl Display for Unit {
             Self::PerSecond => "/s",
             Self::Millis => "ms",
             Self::Seconds => "s",
+            Self::Micros => "us",
             Self::Cores => "cores",
             Self::Mebibytes => "MiB",
-            Self::Ratio => "",
+            Self::Number | Self::Ratio => "",
         })
     }
 }

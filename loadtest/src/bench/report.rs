@@ -1,6 +1,6 @@
 //! What a benchmark found, as a table and as JSON.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Display, Write as _};
 use std::time::Duration;
 
@@ -248,6 +248,9 @@ impl Report {
     }
 
     fn used(&self) -> Vec<Vec<String>> {
+        if self.figures.iter().any(|figure| figure.cores.len() > FEW) {
+            return self.used_by_process();
+        }
         let head = ["", "CPU per event", "cores", "memory"].map(str::to_owned).to_vec();
         let listed = |values: &BTreeMap<&'static str, f64>, unit: &str, digits: usize| {
             let each: Vec<String> =
@@ -265,7 +268,27 @@ impl Report {
         let used = self.figures.iter().filter(|figure| !figure.cores.is_empty());
         std::iter::once(head).chain(used.map(line)).collect()
     }
+
+    /// Many processes: a line for each, and a column for each figure.
+    fn used_by_process(&self) -> Vec<Vec<String>> {
+        let figures: Vec<&Figure> = self.figures.iter().filter(|figure| !figure.cores.is_empty()).collect();
+        let names: BTreeSet<&str> = figures.iter().flat_map(|figure| figure.cores.keys().copied()).collect();
+        let head = figures.iter().map(|figure| figure.what.split(':').next().unwrap_or_default().to_owned());
+        let head = std::iter::once("CPU per event, memory".to_owned()).chain(head).collect();
+        let line = |name: &str| {
+            let cell = |figure: &&Figure| {
+                let cpu = figure.cpu_us_per_event.get(name).map(|cpu| format!("{cpu:.0} us"));
+                let memory = figure.memory_mib.get(name).map(|memory| format!("{memory:.0} MiB"));
+                cpu.into_iter().chain(memory).collect::<Vec<_>>().join(", ")
+            };
+            std::iter::once(name.to_owned()).chain(figures.iter().map(cell)).collect()
+        };
+        std::iter::once(head).chain(names.into_iter().map(line)).collect()
+    }
 }
+
+/// So many processes fit in a line.
+const FEW: usize = 5;
 
 /// As it is read most easily.
 pub(super) fn number(value: f64) -> String {
@@ -374,6 +397,20 @@ mod tests {
             "1.2 % of the processors' time",
             "1 of 2 targets reached.",
         ] {
+            assert!(text.contains(part), "no `{part}` in\n{text}");
+        }
+    }
+
+    #[test]
+    fn many_processes_have_a_line_each() {
+        let used = Used { cpu: Duration::from_secs(1), memory_mib: Some(27.4) };
+        let processes = ["a", "b", "c", "d", "e", "f"].map(|name| (name, used)).into();
+        let spent = Spent { wall: Duration::from_secs(2), events: 1_000, processes };
+        let figures = ["none: orders", "all: orders"];
+        let text = report(figures.map(|what| Figure::new(what, Unit::PerSecond, 1.0).used(&spent)).into())
+            .to_string();
+        for part in ["CPU per event, memory  none", "f                      1000 us, 27 MiB  1000 us, 27 MiB"]
+        {
             assert!(text.contains(part), "no `{part}` in\n{text}");
         }
     }

@@ -86,77 +86,73 @@ pub async fn measure(settings: &Settings) -> anyhow::Result<Vec<Figure>> {
     let (mut figures, mut accepted) = (Vec::new(), 0);
     if asked(Part::Sampled) {
         progress("sampled: the clients decide which orders are sampled");
-        let (more, orders) = sampled(settings).await.context("sampled")?;
-        figures.extend(more);
-        accepted += orders;
+        figures.extend(sampled(settings, &mut accepted).await.context("sampled")?);
     }
     if asked(Part::Configured) {
         progress("configured: the processes are started anew for each mode");
-        let (more, orders) = configured(settings).await.context("configured")?;
-        figures.extend(more);
-        accepted += orders;
+        figures.extend(configured(settings, &mut accepted).await.context("configured")?);
     }
     // What is aimed at holds for the long form.
     let aimed = |figure| if settings.common.quick { Figure { target: None, ..figure } } else { figure };
-    let figures = figures.into_iter().map(aimed).collect();
-
-    // The audit asks the provider what it has delivered.
-    let system = System::start(settings, Tracing::Off).await?;
-    audit_all(settings, accepted).await?;
-    system.stop().await?;
-    Ok(figures)
+    Ok(figures.into_iter().map(aimed).collect())
 }
 
-/// All modes meet the same processes, in turns.
-async fn sampled(settings: &Settings) -> anyhow::Result<(Vec<Figure>, u64)> {
+/// All modes meet the same processes, in turns. Counts what was `accepted`.
+async fn sampled(settings: &Settings, accepted: &mut u64) -> anyhow::Result<Vec<Figure>> {
     // Traces that a process begins by itself are not sampled; what a client says stands.
     let mut system = System::start(settings, Tracing::On(0.0)).await?;
     let modes: Vec<f64> = std::iter::once(0.0).chain(settings.shares.iter().copied()).collect();
     let slice = Slice::new(settings.common.quick);
-    let mut accepted = system.rehearse(slice, modes.last().copied()).await?;
+    *accepted += system.rehearse(slice, modes.last().copied()).await?;
     let mut tallies: Vec<Tally> = modes.iter().map(|_| Tally::default()).collect();
     for round in 0..slice.rounds {
-        // There and back again, so that what changes with time falls on all of them alike.
-        for place in 0..modes.len() {
-            let mode = if round % 2 == 0 { place } else { modes.len() - 1 - place };
+        for mode in turns(round, modes.len()) {
             let (Some(share), Some(tally)) = (modes.get(mode), tallies.get_mut(mode)) else { continue };
             let outcome = system.measure(slice, round, Some(*share)).await?;
             progress(format!("  {}: {outcome}", modes::name(*share)));
             outcome.check(*share > 0.0)?;
-            accepted += outcome.accepted;
+            *accepted += outcome.accepted;
             tally.add(outcome);
         }
     }
+    audit_all(settings, *accepted).await?;
     system.stop().await?;
     let [off, on @ ..] = tallies.as_slice() else { bail!("no mode was measured") };
-    Ok((modes::figures("sampled", off, settings.shares.iter().copied().zip(on)), accepted))
+    Ok(modes::figures("sampled", off, settings.shares.iter().copied().zip(on)))
 }
 
-/// Every mode has processes of its own, which begin their own traces or none.
-async fn configured(settings: &Settings) -> anyhow::Result<(Vec<Figure>, u64)> {
-    let modes: Vec<Tracing> =
-        std::iter::once(Tracing::Off).chain(settings.shares.iter().copied().map(Tracing::On)).collect();
+/// Every mode has processes of its own, which begin their own traces or none. Counts what was `accepted`.
+async fn configured(settings: &Settings, accepted: &mut u64) -> anyhow::Result<Vec<Figure>> {
     let slice = Slice::new(settings.common.quick);
+    let shares = settings.shares.iter().copied().take(slice.configured_shares);
+    let modes: Vec<Tracing> = std::iter::once(Tracing::Off).chain(shares.clone().map(Tracing::On)).collect();
     let mut tallies: Vec<Tally> = modes.iter().map(|_| Tally::default()).collect();
-    let mut accepted = 0;
     for start in 0..slice.starts {
-        for place in 0..modes.len() {
-            let mode = if start % 2 == 0 { place } else { modes.len() - 1 - place };
+        for mode in turns(start, modes.len()) {
             let (Some(tracing), Some(tally)) = (modes.get(mode), tallies.get_mut(mode)) else { continue };
             let mut system = System::start(settings, *tracing).await?;
-            accepted += system.rehearse(slice, None).await?;
+            *accepted += system.rehearse(slice, None).await?;
             for round in 0..slice.slices_per_start {
                 let outcome = system.measure(slice, round, None).await?;
                 progress(format!("  {tracing}: {outcome}"));
                 outcome.check(*tracing != Tracing::Off)?;
-                accepted += outcome.accepted;
+                *accepted += outcome.accepted;
                 tally.add(outcome);
             }
             system.stop().await?;
         }
     }
+    // The audit asks the provider what it has delivered, so it has to run.
+    let system = System::start(settings, Tracing::Off).await?;
+    audit_all(settings, *accepted).await?;
+    system.stop().await?;
     let [off, on @ ..] = tallies.as_slice() else { bail!("no mode was measured") };
-    Ok((modes::figures("configured", off, settings.shares.iter().copied().zip(on)), accepted))
+    Ok(modes::figures("configured", off, shares.zip(on)))
+}
+
+/// The order in which `modes` have their turns: there and, the next time, back again, so that what changes with time falls on all of them alike.
+fn turns(round: u64, modes: usize) -> impl Iterator<Item = usize> {
+    (0..modes).map(move |place| if round.is_multiple_of(2) { place } else { modes - 1 - place })
 }
 
 /// An error unless all that was accepted had its effects, once.

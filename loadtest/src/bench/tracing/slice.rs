@@ -18,6 +18,8 @@ pub(super) struct Slice {
     pub(super) length: Duration,
     /// How often each mode has its turn in `sampled`: even, since every second round is backwards.
     pub(super) rounds: u64,
+    /// How many of the shares `configured` measures.
+    pub(super) configured_shares: usize,
     /// How often the processes are started for each mode in `configured`; even too.
     pub(super) starts: u64,
     /// How often they are measured after such a start.
@@ -33,17 +35,19 @@ impl Slice {
                 rehearsal: Duration::from_millis(200),
                 length: Duration::from_millis(500),
                 rounds: 1,
+                configured_shares: 1,
                 starts: 1,
                 slices_per_start: 1,
             }
         } else {
             Self {
                 clients: 32,
-                rehearsal: Duration::from_secs(8),
-                length: Duration::from_secs(8),
-                rounds: 8,
+                rehearsal: Duration::from_secs(5),
+                length: Duration::from_secs(6),
+                rounds: 6,
+                configured_shares: usize::MAX,
                 starts: 2,
-                slices_per_start: 3,
+                slices_per_start: 2,
             }
         }
     }

@@ -21,7 +21,7 @@ const EFFECTS: Duration = Duration::from_secs(300);
 /// How often it is looked whether they are there.
 const LOOK: Duration = Duration::from_millis(50);
 /// Who sends spans waits half a second for company. When nothing came for so long nothing is on its way any more.
-const QUIET: Duration = Duration::from_millis(1_500);
+const QUIET: Duration = Duration::from_secs(1);
 /// For the last span.
 const SPANS: Duration = Duration::from_secs(60);
 

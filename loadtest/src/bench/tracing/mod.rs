@@ -26,7 +26,7 @@ use slice::Slice;
 use system::System;
 
 /// The share of all orders that the documents recommend to sample under load, and that the targets hold for.
-const RECOMMENDED: f64 = 0.05;
+const RECOMMENDED: f64 = 0.1;
 
 /// What to measure.
 #[derive(Clone, clap::Args)]
@@ -103,7 +103,7 @@ async fn sampled(settings: &Settings, accepted: &mut u64) -> anyhow::Result<Vec<
     let mut system = System::start(settings, Tracing::On(0.0)).await?;
     let modes: Vec<f64> = std::iter::once(0.0).chain(settings.shares.iter().copied()).collect();
     let slice = Slice::new(settings.common.quick);
-    *accepted += system.rehearse(slice, modes.last().copied()).await?;
+    *accepted += system.rehearse(slice, slice.warm_up, modes.last().copied()).await?;
     let mut tallies: Vec<Tally> = modes.iter().map(|_| Tally::default()).collect();
     for round in 0..slice.rounds {
         for mode in turns(round, modes.len()) {
@@ -131,7 +131,8 @@ async fn configured(settings: &Settings, accepted: &mut u64) -> anyhow::Result<V
         for mode in turns(start, modes.len()) {
             let (Some(tracing), Some(tally)) = (modes.get(mode), tallies.get_mut(mode)) else { continue };
             let mut system = System::start(settings, *tracing).await?;
-            *accepted += system.rehearse(slice, None).await?;
+            let length = if *accepted == 0 { slice.warm_up } else { slice.rehearsal };
+            *accepted += system.rehearse(slice, length, None).await?;
             for round in 0..slice.slices_per_start {
                 let outcome = system.measure(slice, round, None).await?;
                 progress(format!("  {tracing}: {outcome}"));

@@ -12,7 +12,9 @@ use crate::bench::report::{Spent, number};
 pub(super) struct Slice {
     /// Clients that order at a time.
     pub(super) clients: u64,
-    /// For how long they do, before anything is counted.
+    /// For how long they do at first, before anything is counted: the Java machine of a new broker compiles its code meanwhile.
+    pub(super) warm_up: Duration,
+    /// And after each later start of the programs.
     pub(super) rehearsal: Duration,
     /// And each time that it is.
     pub(super) length: Duration,
@@ -32,6 +34,7 @@ impl Slice {
         if quick {
             Self {
                 clients: 4,
+                warm_up: Duration::from_millis(200),
                 rehearsal: Duration::from_millis(200),
                 length: Duration::from_millis(500),
                 rounds: 1,
@@ -42,9 +45,10 @@ impl Slice {
         } else {
             Self {
                 clients: 32,
+                warm_up: Duration::from_secs(60),
                 rehearsal: Duration::from_secs(5),
                 length: Duration::from_secs(6),
-                rounds: 6,
+                rounds: 8,
                 configured_shares: usize::MAX,
                 starts: 2,
                 slices_per_start: 2,

@@ -11,6 +11,7 @@ use super::meters::{Counts, Meters};
 use super::programs::{self, Program, Tracing};
 use super::slice::{Outcome, Slice};
 use super::{Settings, clients, shop};
+use crate::bench::progress;
 use crate::bench::usage::Watched;
 use crate::load::Shop;
 
@@ -61,10 +62,16 @@ impl System {
         Ok(Self { programs, watched, meters: Meters::new()?, shop, database })
     }
 
-    /// Orders that are not counted: connections are opened, and the Java machine of the broker compiles its code. Returns how many there were.
-    pub(super) async fn rehearse(&mut self, slice: Slice, share: Option<f64>) -> anyhow::Result<u64> {
-        let slice = Slice { length: slice.rehearsal, ..slice };
-        Ok(self.measure(slice, u64::from(u32::MAX), share).await?.accepted)
+    /// Orders for `length` that are not counted: connections are opened. Returns how many there were.
+    pub(super) async fn rehearse(
+        &mut self,
+        slice: Slice,
+        length: Duration,
+        share: Option<f64>,
+    ) -> anyhow::Result<u64> {
+        let outcome = self.measure(Slice { length, ..slice }, u64::from(u32::MAX), share).await?;
+        progress(format!("  a rehearsal, not counted: {outcome}"));
+        Ok(outcome.accepted)
     }
 
     /// Has clients order, and waits for the last effect and the last span. The same `round` orders the same.

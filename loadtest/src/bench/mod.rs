@@ -32,7 +32,7 @@ enum What {
     /// The consumer runtime: concurrency by key, batches into Postgres, a slow key, a rebalance
     Consumer(consumer::Settings),
     /// What tracing costs: orders through the whole system, sampled and not
-    Tracing(tracing::Settings),
+    Tracing(Box<tracing::Settings>),
 }
 
 /// What all benchmarks take.

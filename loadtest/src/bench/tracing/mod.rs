@@ -163,7 +163,7 @@ async fn audit_all(settings: &Settings, accepted: u64) -> anyhow::Result<()> {
     if audit.accepted.orders != accepted {
         bail!("the database has {} orders, and clients know of {accepted}", audit.accepted.orders);
     }
-    for row in audit.stages.iter().filter(|row| row.findings() > 0) {
+    if let Some(row) = audit.stages.iter().find(|row| row.findings() > 0) {
         let example = row.examples.first();
         let example = example.map(|example| format!(", for example {}: {}", example.subject, example.detail));
         bail!("the audit has {} findings in {}{}", row.findings(), row.stage, example.unwrap_or_default());

@@ -91,18 +91,10 @@ chaos_up() {
 
 # Every setting as .env.example has it, but for ports that are free and files that are this stack's.
 chaos_settings() {
-    local name port next changes=()
-    while read -r name; do unset "$name"; done < <(sed -n 's/^\([A-Z][A-Z0-9_]*\)=.*/\1/p' "$ROOT/.env.example")
-    next=$(free_ports 40)
-    while read -r port; do
-        changes+=(-e "s/127\.0\.0\.1:$port\b/127.0.0.1:$next/" -e "s/^\([A-Z]*_PORT\)=$port$/\1=$next/")
-        # Kafka uses the next port too.
-        next=$((next + 2))
-    done < <(grep -oE '127\.0\.0\.1:[0-9]+' "$ROOT/.env.example" | cut -d : -f 2 | sort -u)
-    load_settings_file "$ROOT/.env.example" "${changes[@]}"
-    export OUTBOX_RELAY_2_ADDR=127.0.0.1:$next
-    export CHAOS_CONSUMER_ADDR=127.0.0.1:$((next + 1))
-    export CHAOS_CONSUMER_2_ADDR=127.0.0.1:$((next + 2))
+    load_settings_on_free_ports
+    export OUTBOX_RELAY_2_ADDR=127.0.0.1:$FREE_PORT
+    export CHAOS_CONSUMER_ADDR=127.0.0.1:$((FREE_PORT + 1))
+    export CHAOS_CONSUMER_2_ADDR=127.0.0.1:$((FREE_PORT + 2))
     export CHAOS_DATABASE_URL=postgres://chaos:chaos@127.0.0.1:$POSTGRES_PORT/chaos
     export PROVIDER_SIM_JOURNAL=$CHAOS_STACK/provider-sim.jsonl
     # The simulated companies fail one message in twenty. So many attempts leave no message to bad luck alone.

@@ -25,3 +25,22 @@ load_settings_file() { # FILE [SED_ARGUMENT...]
         if [[ -z ${!name+set} ]]; then export "$name=$value"; fi
     done < <(sed -e 's/\r$//' "$@" "$file")
 }
+
+# Every setting as .env.example has it, whatever .env or the environment says, but for ports: those are free ones, in a row.
+load_settings_on_free_ports() { # sets FREE_PORT: it and some after it are free, too
+    local port changes=()
+    forget_settings
+    FREE_PORT=$(free_ports 40)
+    while read -r port; do
+        changes+=(-e "s/127\.0\.0\.1:$port\b/127.0.0.1:$FREE_PORT/" -e "s/^\([A-Z]*_PORT\)=$port$/\1=$FREE_PORT/")
+        # Kafka uses the next port too.
+        FREE_PORT=$((FREE_PORT + 2))
+    done < <(grep -oE '127\.0\.0\.1:[0-9]+|^[A-Z]+_PORT=[0-9]+$' "$ROOT/.env.example" | grep -oE '[0-9]+$' | sort -u)
+    load_settings_file "$ROOT/.env.example" "${changes[@]}"
+}
+
+# What the environment of the caller says.
+forget_settings() {
+    local name
+    while read -r name; do unset "$name"; done < <(sed -n 's/^\([A-Z][A-Z0-9_]*\)=.*/\1/p' "$ROOT/.env.example")
+}

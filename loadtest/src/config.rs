@@ -19,7 +19,7 @@ pub struct Config {
 pub enum Command {
     /// Kill, freeze and restart everything under load, then audit. `./dev chaos` brings the stack for it
     Chaos(chaos::Settings),
-    /// Measure the relay or the consumer runtime beside references. `./dev bench` brings the servers for it
+    /// Measure the relay or the consumer runtime beside references, or what tracing costs. `./dev bench` brings the servers for it
     Bench(bench::Settings),
     /// Draw the main figures of the last minutes, as Prometheus has them. `./dev figures` says where that is
     Figures(figures::Settings),

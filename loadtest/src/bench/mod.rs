@@ -1,8 +1,9 @@
-//! `loadtest bench`: how fast the relay and the consumer runtime are, each beside a reference in the same run.
+//! `loadtest bench`: how fast the relay and the consumer runtime are, and what tracing costs, each beside a reference in the same run.
 
 pub mod consumer;
 pub mod relay;
 pub mod report;
+pub mod tracing;
 mod usage;
 
 use std::path::PathBuf;
@@ -30,9 +31,11 @@ enum What {
     Relay(relay::Settings),
     /// The consumer runtime: concurrency by key, batches into Postgres, a slow key, a rebalance
     Consumer(consumer::Settings),
+    /// What tracing costs: orders through the whole system, sampled and not
+    Tracing(Box<tracing::Settings>),
 }
 
-/// What both benchmarks take.
+/// What all benchmarks take.
 #[derive(Clone, clap::Args)]
 pub struct Common {
     /// A short form that shows that everything runs; its figures are not to be quoted
@@ -79,6 +82,7 @@ async fn bench(what: &What) -> anyhow::Result<Report> {
     let (bench, common, figures) = match what {
         What::Relay(settings) => ("relay", &settings.common, relay::measure(settings).await?),
         What::Consumer(settings) => ("consumer", &settings.common, consumer::measure(settings).await?),
+        What::Tracing(settings) => ("tracing", &settings.common, tracing::measure(settings).await?),
     };
     let report = Report {
         bench,

@@ -1,6 +1,6 @@
 //! What a benchmark found, as a table and as JSON.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Display, Write as _};
 use std::time::Duration;
 
@@ -44,12 +44,18 @@ pub enum Unit {
     /// Seconds.
     #[serde(rename = "s")]
     Seconds,
+    /// Microseconds.
+    #[serde(rename = "us")]
+    Micros,
     /// Processor cores.
     #[serde(rename = "cores")]
     Cores,
     /// Memory.
     #[serde(rename = "MiB")]
     Mebibytes,
+    /// So many of what the line says.
+    #[serde(rename = "number")]
+    Number,
     /// A share: 1 is the whole.
     #[serde(rename = "ratio")]
     Ratio,
@@ -146,6 +152,26 @@ pub struct Spent {
     pub processes: BTreeMap<&'static str, Used>,
 }
 
+impl Spent {
+    /// Adds what was spent on more of the same.
+    pub fn add(&mut self, more: &Self) {
+        self.wall += more.wall;
+        self.events += more.events;
+        for (name, used) in &more.processes {
+            let all = self.processes.entry(name).or_default();
+            all.cpu += used.cpu;
+            all.memory_mib = [all.memory_mib, used.memory_mib].into_iter().flatten().reduce(f64::max);
+        }
+    }
+
+    /// Processor time per event of the processes that `count`, in microseconds. 0 if there was no event.
+    pub fn micros_per_event(&self, count: impl Fn(&str) -> bool) -> f64 {
+        let cpu: Duration =
+            self.processes.iter().filter(|(name, _)| count(name)).map(|(_, used)| used.cpu).sum();
+        if self.events == 0 { 0.0 } else { cpu.as_secs_f64() * 1e6 / self.events as f64 }
+    }
+}
+
 /// What one process used.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Used {
@@ -158,7 +184,7 @@ pub struct Used {
 /// Everything that a run found.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
-    /// `relay` or `consumer`.
+    /// `relay`, `consumer` or `tracing`.
     pub bench: &'static str,
     /// The short form: enough to see that it works, too little to quote.
     pub quick: bool,
@@ -222,6 +248,9 @@ impl Report {
     }
 
     fn used(&self) -> Vec<Vec<String>> {
+        if self.figures.iter().any(|figure| figure.cores.len() > FEW) {
+            return self.used_by_process();
+        }
         let head = ["", "CPU per event", "cores", "memory"].map(str::to_owned).to_vec();
         let listed = |values: &BTreeMap<&'static str, f64>, unit: &str, digits: usize| {
             let each: Vec<String> =
@@ -239,7 +268,27 @@ impl Report {
         let used = self.figures.iter().filter(|figure| !figure.cores.is_empty());
         std::iter::once(head).chain(used.map(line)).collect()
     }
+
+    /// Many processes: a line for each, and a column for each figure.
+    fn used_by_process(&self) -> Vec<Vec<String>> {
+        let figures: Vec<&Figure> = self.figures.iter().filter(|figure| !figure.cores.is_empty()).collect();
+        let names: BTreeSet<&str> = figures.iter().flat_map(|figure| figure.cores.keys().copied()).collect();
+        let head = figures.iter().map(|figure| figure.what.split(':').next().unwrap_or_default().to_owned());
+        let head = std::iter::once("CPU per event, memory".to_owned()).chain(head).collect();
+        let line = |name: &str| {
+            let cell = |figure: &&Figure| {
+                let cpu = figure.cpu_us_per_event.get(name).map(|cpu| format!("{cpu:.0} us"));
+                let memory = figure.memory_mib.get(name).map(|memory| format!("{memory:.0} MiB"));
+                cpu.into_iter().chain(memory).collect::<Vec<_>>().join(", ")
+            };
+            std::iter::once(name.to_owned()).chain(figures.iter().map(cell)).collect()
+        };
+        std::iter::once(head).chain(names.into_iter().map(line)).collect()
+    }
 }
+
+/// So many processes fit in a line.
+const FEW: usize = 5;
 
 /// As it is read most easily.
 pub(super) fn number(value: f64) -> String {
@@ -284,9 +333,10 @@ impl Display for Unit {
             Self::PerSecond => "/s",
             Self::Millis => "ms",
             Self::Seconds => "s",
+            Self::Micros => "us",
             Self::Cores => "cores",
             Self::Mebibytes => "MiB",
-            Self::Ratio => "",
+            Self::Number | Self::Ratio => "",
         })
     }
 }
@@ -347,6 +397,20 @@ mod tests {
             "1.2 % of the processors' time",
             "1 of 2 targets reached.",
         ] {
+            assert!(text.contains(part), "no `{part}` in\n{text}");
+        }
+    }
+
+    #[test]
+    fn many_processes_have_a_line_each() {
+        let used = Used { cpu: Duration::from_secs(1), memory_mib: Some(27.4) };
+        let processes = ["a", "b", "c", "d", "e", "f"].map(|name| (name, used)).into();
+        let spent = Spent { wall: Duration::from_secs(2), events: 1_000, processes };
+        let figures = ["none: orders", "all: orders"];
+        let text = report(figures.map(|what| Figure::new(what, Unit::PerSecond, 1.0).used(&spent)).into())
+            .to_string();
+        for part in ["CPU per event, memory  none", "f                      1000 us, 27 MiB  1000 us, 27 MiB"]
+        {
             assert!(text.contains(part), "no `{part}` in\n{text}");
         }
     }

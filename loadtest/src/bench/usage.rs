@@ -42,6 +42,15 @@ impl Watched {
         self
     }
 
+    /// Their peaks of memory begin anew.
+    pub(super) fn forget_peaks(&self) {
+        for kind in self.0.values() {
+            if let Kind::Alone(pid) = kind {
+                forget_peak(*pid);
+            }
+        }
+    }
+
     /// What they have used so far.
     ///
     /// # Errors
@@ -94,6 +103,11 @@ fn cpu(name: &str, kind: Kind) -> anyhow::Result<Duration> {
             Ok(ticks(sum))
         }
     }
+}
+
+/// The kernel's peak of what was resident begins anew. Where it refuses, the peak is that since the start, which is no smaller.
+pub(super) fn forget_peak(pid: i32) {
+    std::fs::write(format!("/proc/{pid}/clear_refs"), "5").ok();
 }
 
 /// `VmHWM`: the most that was resident at a time.

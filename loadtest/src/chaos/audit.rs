@@ -17,25 +17,25 @@ const PATIENCE: Duration = Duration::from_secs(400);
 
 /// The part of the audit's JSON that is used here.
 #[derive(Debug, Deserialize)]
-pub(super) struct Audit {
+pub(crate) struct Audit {
     /// Orders that the database has.
-    pub(super) accepted: Accepted,
+    pub(crate) accepted: Accepted,
     /// A row for each stage.
-    pub(super) stages: Vec<Row>,
+    pub(crate) stages: Vec<Row>,
     /// What a reader should know.
-    pub(super) notes: Vec<String>,
+    pub(crate) notes: Vec<String>,
     /// What it did not look at.
-    pub(super) not_checked: Vec<String>,
+    pub(crate) not_checked: Vec<String>,
 }
 
 /// Sums over the audited orders.
 #[derive(Debug, Deserialize)]
-pub(super) struct Accepted {
-    pub(super) orders: u64,
+pub(crate) struct Accepted {
+    pub(crate) orders: u64,
 }
 
 /// Runs `ops audit` over everything that the stack has ever accepted.
-pub(super) async fn audit(ops: &Path) -> anyhow::Result<Audit> {
+pub(crate) async fn audit(ops: &Path) -> anyhow::Result<Audit> {
     let output = Command::new(ops)
         .args(["audit", "--json", "--examples", "10", "--wait", WAIT])
         .stdin(Stdio::null())

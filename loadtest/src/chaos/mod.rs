@@ -1,7 +1,7 @@
 //! `loadtest chaos`: load while processes are killed, frozen and restarted, and then the audit.
 
 mod accounts;
-mod audit;
+pub(crate) mod audit;
 pub mod plan;
 mod reads;
 mod report;

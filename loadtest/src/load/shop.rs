@@ -46,7 +46,15 @@ impl Shop {
 
     /// Sends the order once.
     pub async fn order(&self, order: &Order) -> Answer {
-        let request = self.client.post(format!("{}/api/order", self.base));
+        self.order_in_trace(order, None).await
+    }
+
+    /// Sends the order once, as part of the trace that `traceparent` names.
+    pub async fn order_in_trace(&self, order: &Order, traceparent: Option<&str>) -> Answer {
+        let mut request = self.client.post(format!("{}/api/order", self.base));
+        if let Some(traceparent) = traceparent {
+            request = request.header("traceparent", traceparent);
+        }
         let answered = request.header("Idempotency-Key", &order.key).json(&order.body).send().await;
         let response = match answered {
             Ok(response) => response,

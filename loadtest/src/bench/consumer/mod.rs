@@ -17,7 +17,7 @@ use stage::Stage;
 /// What to measure.
 #[derive(Clone, clap::Args)]
 pub struct Settings {
-    /// What both benchmarks take.
+    /// What all benchmarks take.
     #[command(flatten)]
     pub common: Common,
     /// Only these parts: keys, batches, slow-key, rebalance

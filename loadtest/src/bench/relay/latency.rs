@@ -19,6 +19,7 @@ use super::writer::{self, Schedule, Written};
 use super::{Bench, drain};
 use crate::bench::progress;
 use crate::bench::report::{Figure, Spent, Target, Unit, number};
+use crate::bench::usage::forget_peak;
 
 /// What the relay is to use at most at the first rate: cores, and MiB.
 const CORES: f64 = 0.15;
@@ -211,9 +212,4 @@ async fn gone(outbox: &Outbox) -> anyhow::Result<()> {
 /// Enough for commits that wait for the disk, and no more: each costs the server a process.
 fn connections(per_second: u32) -> u32 {
     if per_second > 1_000 { 16 } else { 8 }
-}
-
-/// The kernel's peak of what was resident begins anew. Where it refuses, the peak is that since the start, which is no smaller.
-fn forget_peak(pid: i32) {
-    std::fs::write(format!("/proc/{pid}/clear_refs"), "5").ok();
 }

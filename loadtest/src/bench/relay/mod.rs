@@ -7,7 +7,7 @@ mod held;
 mod idle;
 mod latency;
 mod listener;
-mod numbers;
+pub(super) mod numbers;
 mod one_by_one;
 mod process;
 mod producer_perf;
@@ -37,7 +37,7 @@ const CONNECTIONS: u32 = 2;
 /// What to measure.
 #[derive(Clone, clap::Args)]
 pub struct Settings {
-    /// What both benchmarks take.
+    /// What all benchmarks take.
     #[command(flatten)]
     pub common: Common,
     /// Measure only these parts

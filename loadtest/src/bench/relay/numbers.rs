@@ -31,7 +31,7 @@ impl Percentiles {
 }
 
 /// The middle one; of an even number the mean of the two in the middle. `None` if there are none.
-pub(super) fn median(mut values: Vec<f64>) -> Option<f64> {
+pub(in crate::bench) fn median(mut values: Vec<f64>) -> Option<f64> {
     values.sort_unstable_by(f64::total_cmp);
     let upper = *values.get(values.len() / 2)?;
     if values.len() % 2 == 1 {

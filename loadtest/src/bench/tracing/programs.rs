@@ -1,0 +1,167 @@
+//! The programs of the system as they run anywhere else, each in a process of its own.
+
+use std::fmt::{self, Display};
+use std::fs::{File, OpenOptions};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::process::{Child, Command};
+use tokio::time::{Instant, sleep, timeout};
+
+use super::Settings;
+
+/// For starting and for stopping all of them.
+const PATIENCE: Duration = Duration::from_secs(90);
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Where the programs listen, as their own settings say.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Addresses {
+    /// order-api
+    #[arg(long, env = "ORDER_API_ADDR", value_name = "IP:PORT")]
+    pub order_api_addr: SocketAddr,
+    /// outbox-relay
+    #[arg(long, env = "OUTBOX_RELAY_ADDR", value_name = "IP:PORT")]
+    pub outbox_relay_addr: SocketAddr,
+    /// email-consumer
+    #[arg(long, env = "EMAIL_ADDR", value_name = "IP:PORT")]
+    pub email_addr: SocketAddr,
+    /// sms-consumer
+    #[arg(long, env = "SMS_ADDR", value_name = "IP:PORT")]
+    pub sms_addr: SocketAddr,
+    /// inventory-consumer
+    #[arg(long, env = "INVENTORY_ADDR", value_name = "IP:PORT")]
+    pub inventory_addr: SocketAddr,
+    /// analytics-consumer
+    #[arg(long, env = "ANALYTICS_ADDR", value_name = "IP:PORT")]
+    pub analytics_addr: SocketAddr,
+    /// provider-sim
+    #[arg(long, env = "PROVIDER_SIM_ADDR", value_name = "IP:PORT")]
+    pub provider_sim_addr: SocketAddr,
+}
+
+impl Addresses {
+    /// Each with its program.
+    fn named(&self) -> [(&'static str, SocketAddr); 7] {
+        [
+            ("order-api", self.order_api_addr),
+            ("outbox-relay", self.outbox_relay_addr),
+            ("email-consumer", self.email_addr),
+            ("sms-consumer", self.sms_addr),
+            ("inventory-consumer", self.inventory_addr),
+            ("analytics-consumer", self.analytics_addr),
+            ("provider-sim", self.provider_sim_addr),
+        ]
+    }
+}
+
+/// What the processes are told about traces.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Tracing {
+    /// There is no collector.
+    Off,
+    /// There is one, and this share of the traces that begin in a process is sampled.
+    On(f64),
+}
+
+impl Display for Tracing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Off => f.write_str("no collector"),
+            Self::On(share) => write!(f, "ratio {share}"),
+        }
+    }
+}
+
+/// A program that runs. Killed when dropped.
+#[derive(Debug)]
+pub(super) struct Program {
+    pub(super) name: &'static str,
+    pub(super) address: SocketAddr,
+    pub(super) pid: i32,
+    child: Child,
+}
+
+/// Starts all of them and waits until they say that they are ready.
+pub(super) async fn start(settings: &Settings, tracing: Tracing) -> anyhow::Result<Vec<Program>> {
+    let mut programs = Vec::new();
+    for (name, address) in settings.addresses.named() {
+        programs.push(Program::spawn(settings, name, address, tracing)?);
+    }
+    let client = reqwest::Client::builder().timeout(Duration::from_secs(2)).build()?;
+    let deadline = Instant::now() + PATIENCE;
+    for program in &mut programs {
+        let url = format!("http://{}/health/ready", program.address);
+        while !client.get(&url).send().await.is_ok_and(|answer| answer.status().is_success()) {
+            program.check()?;
+            if Instant::now() > deadline {
+                bail!("{} is not ready after {PATIENCE:?}", program.name);
+            }
+            sleep(PAUSE).await;
+        }
+    }
+    Ok(programs)
+}
+
+/// Asks all of them to end, and waits until they have.
+pub(super) async fn stop(mut programs: Vec<Program>) -> anyhow::Result<()> {
+    for program in &mut programs {
+        program.check()?;
+        let pid = Pid::from_raw(program.pid).with_context(|| format!("{} has no process", program.name))?;
+        kill_process(pid, Signal::TERM)?;
+    }
+    for mut program in programs {
+        let name = program.name;
+        let ended = timeout(PATIENCE, program.child.wait()).await;
+        let status = ended.with_context(|| format!("{name} does not stop"))??;
+        if !status.success() {
+            bail!("{name} did not stop well ({status})");
+        }
+    }
+    Ok(())
+}
+
+impl Program {
+    fn spawn(
+        settings: &Settings,
+        name: &'static str,
+        address: SocketAddr,
+        tracing: Tracing,
+    ) -> anyhow::Result<Self> {
+        let (collector, share) = match tracing {
+            Tracing::Off => ("", 0.0),
+            Tracing::On(share) => (settings.collector.as_str(), share),
+        };
+        let log = settings.folder.join(format!("{name}.log"));
+        // All other settings are those of this very process.
+        let child = Command::new(settings.programs.join(name))
+            .env("OTEL_EXPORTER_OTLP_ENDPOINT", collector)
+            .env("OTEL_TRACES_SAMPLER_ARG", share.to_string())
+            .stdin(Stdio::null())
+            .stdout(append(&log)?)
+            .stderr(append(&log)?)
+            .kill_on_drop(true)
+            .spawn()
+            .with_context(|| format!("{name} cannot be started"))?;
+        let pid = i32::try_from(child.id().with_context(|| format!("{name} has ended"))?)?;
+        Ok(Self { name, address, pid, child })
+    }
+
+    /// An error if it has ended by itself.
+    pub(super) fn check(&mut self) -> anyhow::Result<()> {
+        match self.child.try_wait()? {
+            Some(status) => bail!("{} has ended by itself ({status})", self.name),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The log of all starts of a program, one after the other.
+fn append(path: &Path) -> anyhow::Result<File> {
+    let opened = OpenOptions::new().create(true).append(true).open(path);
+    opened.with_context(|| format!("cannot write {}", path.display()))
+}

@@ -34,16 +34,35 @@ pub(crate) async fn place_order(
     key: Result<Option<IdempotencyKey>, Problem>,
     order: Result<NewOrder, Problem>,
 ) -> Result<OrderAccepted, Problem> {
+    let counted = Counted { shop: &shop, outcome: "unknown" };
     let placed = match (key, order) {
         (Ok(key), Ok(order)) => accept(&shop, key, order).await,
         // As the refusals of extractors come: the first one counts.
         (Err(refusal), _) | (Ok(_), Err(refusal)) => Err(refusal),
     };
-    shop.metrics.orders.add([outcome(&placed)], 1);
+    counted.as_what(outcome(&placed));
     let placed = placed?;
     let message = "Order created, processing in background";
     let answer = OrderAccepted::new(placed.id, placed.total, clock.elapsed_ms(), message);
     Ok(if placed.before { answer.replayed() } else { answer })
+}
+
+/// Counts an order when it is over, also if nobody waits for it any more: then its outcome is unknown.
+struct Counted<'a> {
+    shop: &'a Shop,
+    outcome: &'static str,
+}
+
+impl Counted<'_> {
+    fn as_what(mut self, outcome: &'static str) {
+        self.outcome = outcome;
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.shop.metrics.orders.add([self.outcome], 1);
+    }
 }
 
 /// For the metrics.

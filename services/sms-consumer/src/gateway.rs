@@ -107,7 +107,7 @@ impl Gateway {
         result
     }
 
-    /// OpenTelemetry's conventions for HTTP clients. The URL is told without what may be secret in it.
+    /// OpenTelemetry's conventions for HTTP clients, but for the URL: its path may hold a token as well as its query.
     fn call(&self) -> Call {
         Call::here("POST", SpanKind::Client, || {
             let host = self.url.host_str().unwrap_or_default();
@@ -116,10 +116,6 @@ impl Gateway {
                 attribute(names::HTTP_REQUEST_METHOD, "POST"),
                 attribute(names::SERVER_ADDRESS, host.to_owned()),
                 attribute(names::SERVER_PORT, i64::from(port)),
-                attribute(
-                    names::URL_FULL,
-                    format!("{}://{host}:{port}{}", self.url.scheme(), self.url.path()),
-                ),
             ]
         })
     }

@@ -9,7 +9,7 @@ use rdkafka::error::KafkaError;
 use rdkafka::message::{Message, Timestamp};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use tokio_util::sync::CancellationToken;
-use tracing::debug;
+use tracing::{info, warn};
 
 use crate::offsets::next_offset;
 use crate::settings::KafkaSettings;
@@ -18,6 +18,8 @@ use crate::settings::KafkaSettings;
 const EVERY: Duration = Duration::from_secs(5);
 /// How long the broker may take for an answer.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// So many looks in a row that bring nothing are a trouble; fewer are a broker that has something else to do.
+const MISSED: u32 = 3;
 /// How soon the end is noticed.
 const NAP: Duration = Duration::from_millis(100);
 
@@ -34,7 +36,7 @@ pub struct PartitionLag {
     pub seconds: Option<f64>,
 }
 
-/// What was seen last; empty while the broker does not answer.
+/// What was seen last; empty once the broker has not answered for some looks.
 #[derive(Clone, Debug, Default)]
 pub struct Lag(Arc<Mutex<Vec<PartitionLag>>>);
 
@@ -60,11 +62,24 @@ pub fn watch(
 ) -> Result<(), KafkaError> {
     let probe = Probe::new(kafka, group, topics)?;
     let spawned = std::thread::Builder::new().name("kafka-lag".to_owned()).spawn(move || {
+        let mut missed = 0;
         while !shutdown.is_cancelled() {
-            let looked = probe
-                .look()
-                .inspect_err(|error| debug!(%error, "how far the group is behind cannot be seen"));
-            lag.set(looked.unwrap_or_default());
+            match probe.look(&lag.partitions()) {
+                Ok(seen) => {
+                    if missed >= MISSED {
+                        info!("how far the group is behind can be seen again");
+                    }
+                    missed = 0;
+                    lag.set(seen);
+                }
+                Err(error) => {
+                    missed += 1;
+                    if missed == MISSED {
+                        warn!(%error, "how far the group is behind cannot be seen");
+                        lag.set(Vec::new());
+                    }
+                }
+            }
             let next = Instant::now() + EVERY;
             while Instant::now() < next && !shutdown.is_cancelled() {
                 std::thread::sleep(NAP);
@@ -96,7 +111,8 @@ impl Probe {
         Ok(Self { consumer, topics: topics.to_vec() })
     }
 
-    fn look(&self) -> Result<Vec<PartitionLag>, KafkaError> {
+    /// `before`: what was seen last. An age that cannot be read now is what it was.
+    fn look(&self, before: &[PartitionLag]) -> Result<Vec<PartitionLag>, KafkaError> {
         let committed = self.consumer.committed_offsets(self.partitions()?, PATIENCE)?;
         let (mut all, mut first) = (Vec::new(), TopicPartitionList::new());
         for element in committed.elements() {
@@ -112,7 +128,10 @@ impl Probe {
         }
         let ages = self.ages(&first)?;
         for lag in &mut all {
-            lag.seconds = lag.seconds.or_else(|| ages.get(&(lag.topic.clone(), lag.partition)).copied());
+            let last =
+                || before.iter().find(|last| last.topic == lag.topic && last.partition == lag.partition);
+            let read = ages.get(&(lag.topic.clone(), lag.partition)).copied();
+            lag.seconds = lag.seconds.or(read).or_else(|| last()?.seconds);
         }
         Ok(all)
     }

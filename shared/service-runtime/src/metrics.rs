@@ -1,7 +1,8 @@
 //! Metrics of every process.
 
 use std::borrow::Cow;
-use std::time::Duration;
+use std::mem;
+use std::time::Instant;
 
 use axum::http::StatusCode;
 use telemetry::metrics::{Gauge, Histograms, MOMENTS, Metrics};
@@ -15,8 +16,17 @@ pub(crate) struct HttpMetrics {
     active: Gauge,
 }
 
-/// A request that is being answered. Whoever goes away before its answer ends it too.
-pub(crate) struct Active(Gauge);
+/// What stands for the status of a request whose client went away before its answer, as nginx has it.
+const GONE: &str = "499";
+
+/// A request that is being answered, until its answer or until nobody waits for one any more.
+pub(crate) struct Active {
+    metrics: HttpMetrics,
+    method: &'static str,
+    route: String,
+    started: Instant,
+    status: Cow<'static, str>,
+}
 
 impl HttpMetrics {
     pub(crate) fn new(metrics: &Metrics) -> Self {
@@ -33,20 +43,26 @@ impl HttpMetrics {
         new
     }
 
-    pub(crate) fn enter(&self) -> Active {
+    pub(crate) fn enter(&self, method: &'static str, route: String) -> Active {
         self.active.inc();
-        Active(self.active.clone())
+        let status = Cow::Borrowed(GONE);
+        Active { metrics: self.clone(), method, route, started: Instant::now(), status }
     }
+}
 
-    pub(crate) fn answered(&self, method: &'static str, route: String, status: StatusCode, took: Duration) {
-        let status = Cow::Owned(status.as_str().to_owned());
-        self.durations.get([Cow::Borrowed(method), Cow::Owned(route), status]).observe(took.as_secs_f64());
+impl Active {
+    /// To be called in the request's span, whose trace the measurement then names.
+    pub(crate) fn answered(mut self, status: StatusCode) {
+        self.status = Cow::Owned(status.as_str().to_owned());
     }
 }
 
 impl Drop for Active {
     fn drop(&mut self) {
-        self.0.dec();
+        self.metrics.active.dec();
+        let labels =
+            [Cow::Borrowed(self.method), Cow::Owned(mem::take(&mut self.route)), mem::take(&mut self.status)];
+        self.metrics.durations.get(labels).observe(self.started.elapsed().as_secs_f64());
     }
 }
 

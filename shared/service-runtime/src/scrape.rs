@@ -71,17 +71,23 @@ mod tests {
             .required("postgres", async || Ok(()))
             .optional("redis", async || Err("gone".to_owned()))
             .build();
-        let router =
-            Router::new().route("/thing/{id}", get(async || "here")).merge(routes(&metrics, &health));
+        let router = Router::new()
+            .route("/thing/{id}", get(async || "here"))
+            .route("/hang", get(async || std::future::pending::<String>().await))
+            .merge(routes(&metrics, &health));
         let router = harden(router, Limits::default(), &metrics);
         for path in ["/thing/1", "/thing/2", "/nowhere/user@example.com"] {
             get_text(&router, path).await;
         }
+        // A client that goes away.
+        let gone = get_text(&router, "/hang");
+        assert!(tokio::time::timeout(std::time::Duration::from_millis(20), gone).await.is_err());
         let text = get_text(&router, "/metrics").await;
         let series = "http_server_request_duration_seconds_count";
         for line in [
             &format!(r#"{series}{{method="GET",route="/thing/{{id}}",status="200"}} 2"#),
             &format!(r#"{series}{{method="GET",route="unmatched",status="404"}} 1"#),
+            r#"http_server_request_duration_seconds_count{method="GET",route="/hang",status="499"} 1"#,
             "http_server_active_requests 1",
             r#"dependency_up{dependency="postgres",required="true"} 1.0"#,
             r#"dependency_up{dependency="redis",required="false"} 0.0"#,

@@ -44,11 +44,10 @@ fn follow(span: &Span, sender: SpanContext, consumers: Consumers) {
     span.add_link(sender);
 }
 
-/// Links `span` to the span that `traceparent` names.
-pub fn link(span: &Span, traceparent: Option<&str>) {
-    if let Some(remote) = traceparent.and_then(remote) {
-        span.add_link(remote);
-    }
+/// Links `span` to the span that `traceparent` names; returns whether it names one.
+pub fn link(span: &Span, traceparent: Option<&str>) -> bool {
+    let named = traceparent.and_then(remote);
+    named.map(|remote| span.add_link(remote)).is_some()
 }
 
 fn adopt(span: &Span, remote: SpanContext) {
@@ -107,6 +106,15 @@ pub(crate) fn remote(traceparent: &str) -> Option<SpanContext> {
     let context = TraceContextPropagator::new().extract_with_context(&Context::new(), &Carrier(traceparent));
     let remote = context.span().span_context().clone();
     remote.is_valid().then_some(remote)
+}
+
+/// The span that `traceparent` names, if its trace is sampled.
+pub(crate) fn sampled(traceparent: &str) -> Option<SpanContext> {
+    // The common case under load, and so without looking at the rest.
+    if traceparent.ends_with("-00") {
+        return None;
+    }
+    remote(traceparent).filter(SpanContext::is_sampled)
 }
 
 /// A link, for spans that are built by hand.

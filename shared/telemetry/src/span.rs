@@ -3,13 +3,13 @@
 use std::borrow::Cow;
 
 use opentelemetry::global::{self, BoxedSpan};
-use opentelemetry::trace::{Span as _, SpanContext, Status, TraceContextExt, Tracer};
+use opentelemetry::trace::{Span as _, Status, TraceContextExt, Tracer};
 use opentelemetry::{Context, Value};
 use opentelemetry_semantic_conventions::attribute::ERROR_TYPE;
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
-use crate::context::{consumers, remote, to, traceparent};
+use crate::context::{consumers, sampled, to, traceparent};
 use crate::settings::Consumers;
 
 pub use opentelemetry::KeyValue;
@@ -112,13 +112,4 @@ impl Call {
             span.set_status(Status::error(description));
         }
     }
-}
-
-/// The span that `traceparent` names, if its trace is sampled.
-fn sampled(traceparent: &str) -> Option<SpanContext> {
-    // The common case under load, and so without looking at the rest.
-    if traceparent.ends_with("-00") {
-        return None;
-    }
-    remote(traceparent).filter(SpanContext::is_sampled)
 }

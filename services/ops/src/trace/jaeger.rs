@@ -49,11 +49,6 @@ impl Jaeger {
         Ok(Self { client, url: url.trim_end_matches('/').to_owned(), patience })
     }
 
-    /// Where people look at a trace.
-    pub(super) fn address(&self, trace: &str) -> String {
-        format!("{}/trace/{trace}", self.url)
-    }
-
     /// The trace with the batches that it refers to. `None`: Jaeger knows no span of it.
     pub(super) async fn story(&self, trace: &str) -> Result<Option<Story>, JaegerError> {
         let own = self.trace(trace).await?;

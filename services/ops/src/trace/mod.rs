@@ -57,7 +57,8 @@ pub(crate) async fn run(settings: &TraceSettings) -> anyhow::Result<ExitCode> {
             eprintln!("{}", progress.verdict());
         }
     } else {
-        let (colours, address) = (terminal::colours(), jaeger.address(&trace));
+        let pages = settings.jaeger_pages.as_ref().unwrap_or(&settings.jaeger);
+        let (colours, address) = (terminal::colours(), format!("{pages}/trace/{trace}"));
         let order = match settings.subject {
             Subject::Order(order) => Some(order),
             Subject::Trace(_) => None,

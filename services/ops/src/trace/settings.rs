@@ -18,6 +18,9 @@ pub struct TraceSettings {
     /// Jaeger: http://host:port
     #[arg(long, env = "JAEGER_URL", value_name = "URL", default_value = "http://127.0.0.1:16686", value_parser = http_url)]
     pub jaeger: String,
+    /// Where people look at Jaeger's pages, if that is another address: http://host:port
+    #[arg(long, env = "JAEGER_PAGES_URL", value_name = "URL", value_parser = http_url)]
+    pub jaeger_pages: Option<String>,
     /// Print the spans as JSON and nothing else
     #[arg(long)]
     pub json: bool,

@@ -71,15 +71,24 @@ fn has(span: &Span, attributes: &[(&str, &str)]) {
     }
 }
 
-/// The trace once every group has applied the order as often as this, and every span that is a parent is there.
+/// The trace once it is done, and every span that is a parent is there.
 async fn applied(system: &Running, trace_id: &str, done: impl Fn(&[Span]) -> bool) -> Vec<Span> {
+    shown(system, trace_id, |spans| orphans(spans).is_empty() && done(spans)).await
+}
+
+/// The trace once it is done, whatever else of it may be missing.
+async fn shown(system: &Running, trace_id: &str, done: impl Fn(&[Span]) -> bool) -> Vec<Span> {
     eventually("the trace is complete", async || {
         let spans = system.trace(trace_id).await;
-        let ids: BTreeSet<&str> = spans.iter().map(|span| span.id.as_str()).collect();
-        let whole = spans.iter().all(|span| span.parent.is_empty() || ids.contains(span.parent.as_str()));
-        if whole && done(&spans) { Ok(spans) } else { Err(sketch(&spans)) }
+        if done(&spans) { Ok(spans) } else { Err(sketch(&spans)) }
     })
     .await
+}
+
+/// Spans whose parent has not come.
+fn orphans(spans: &[Span]) -> Vec<&Span> {
+    let ids: BTreeSet<&str> = spans.iter().map(|span| span.id.as_str()).collect();
+    spans.iter().filter(|span| !span.parent.is_empty() && !ids.contains(span.parent.as_str())).collect()
 }
 
 fn by_all_groups(spans: &[Span]) -> bool {
@@ -135,8 +144,9 @@ async fn spans_carry_the_attributes_of_the_conventions_for_http_databases_and_me
     has(the(&spans, "order-api", "POST /api/order"), &more);
     let gateway = the(&spans, "sms-consumer", "POST");
     has(gateway, &[("http.request.method", "POST"), ("http.response.status_code", "202")]);
-    let url = format!("http://{}/sms", system.service(PROVIDERS).address());
-    has(gateway, &[("server.address", "127.0.0.1"), ("url.full", url.as_str())]);
+    let port = system.service(PROVIDERS).address().port().to_string();
+    // Its URL may hold a token, in the path too.
+    has(gateway, &[("server.address", "127.0.0.1"), ("server.port", &port), ("url.full", "")]);
     has(the(&spans, "email-consumer", "send e-mail"), &[("network.protocol.name", "smtp")]);
 
     let insert = the(&spans, "order-api", "INSERT orders");
@@ -305,7 +315,7 @@ async fn after_relay_and_consumer_were_killed_half_way_it_is_one_trace_with_one_
     let held = hold_outbox_row(&system, &order).await;
     system.service_mut(RELAY).restart_unready();
     let others = ["analytics-service", "inventory-service", "sms-service"];
-    applied(&system, &answer.trace_id, |spans| {
+    shown(&system, &answer.trace_id, |spans| {
         others
             .iter()
             .all(|group| spans.iter().any(|span| span.group() == *group && span.outcome() == "applied"))
@@ -330,14 +340,18 @@ async fn after_relay_and_consumer_were_killed_half_way_it_is_one_trace_with_one_
     let outcomes = |spans: &[Span], group: &str, outcome: &str| {
         spans.iter().filter(|span| span.group() == group && span.outcome() == outcome).count()
     };
-    let spans = applied(&system, &answer.trace_id, |spans| {
+    let spans = shown(&system, &answer.trace_id, |spans| {
         GROUPS
             .iter()
             .all(|group| outcomes(spans, group, "applied") == 1 && outcomes(spans, group, "repeat") >= 1)
     })
     .await;
     the(&spans, "order-api", "POST /api/order");
-    assert!(spans.iter().filter(|span| span.name == "send order.events").count() >= 2, "{}", sketch(&spans));
+    // What is missing is what a killed process had not sent yet: the relay's sending, and what the consumer was at.
+    for orphan in orphans(&spans) {
+        let of_relay = orphan.name == "process order.events";
+        assert!(of_relay || orphan.service == "email-consumer", "{orphan:#?}");
+    }
     for group in GROUPS {
         assert_eq!(outcomes(&spans, group, "applied"), 1, "{group}: {}", sketch(&spans));
     }

@@ -107,10 +107,14 @@ impl Office {
             messaging.consumer.group.name = self.group,
         );
         let sampled = |job: &&Job| traceparent(job).is_some_and(|text| !text.ends_with("-00"));
-        // Without any it is linked to one that is not, and with that not sampled either.
-        let none = if jobs.clone().any(|job| sampled(&job)) { None } else { jobs.clone().next() };
-        for job in jobs.filter(sampled).chain(none) {
-            telemetry::link(&span, traceparent(job));
+        if jobs.clone().any(|job| sampled(&job)) {
+            for job in jobs.filter(sampled) {
+                telemetry::link(&span, traceparent(job));
+            }
+        } else {
+            // With one that is not sampled it is not sampled either. Without any it is a matter of the share.
+            let mut jobs = jobs;
+            jobs.any(|job| telemetry::link(&span, traceparent(job)));
         }
         span
     }

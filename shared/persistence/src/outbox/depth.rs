@@ -1,6 +1,6 @@
 //! How much waits, for who watches.
 
-use sqlx::PgExecutor;
+use sqlx::PgPool;
 
 /// Rows counted of each bucket, at most, so that looking stays cheap however much waits.
 const PER_BUCKET: i64 = 1_000;
@@ -14,8 +14,10 @@ pub struct Depth {
     pub oldest_seconds: f64,
 }
 
-/// Looks at all buckets, whoever publishes them.
-pub async fn depth(connection: impl PgExecutor<'_>) -> Result<Depth, sqlx::Error> {
+/// Looks at all buckets, whoever publishes them. The server gives up after 4 s: a look that its caller has given up would keep its connection.
+pub async fn depth(pool: &PgPool) -> Result<Depth, sqlx::Error> {
+    let mut look = pool.begin().await?;
+    sqlx::raw_sql("SET LOCAL statement_timeout = '4s'").execute(&mut *look).await?;
     // From the mark on: below it everything is done with, and there may be millions of dead rows.
     let depth = sqlx::query!(
         r#"SELECT count(*) AS "rows!",
@@ -30,7 +32,8 @@ pub async fn depth(connection: impl PgExecutor<'_>) -> Result<Depth, sqlx::Error
            ) AS waiting"#,
         PER_BUCKET
     )
-    .fetch_one(connection)
+    .fetch_one(&mut *look)
     .await?;
+    look.rollback().await?;
     Ok(Depth { rows: depth.rows, oldest_seconds: depth.oldest })
 }

@@ -48,10 +48,10 @@ async fn shell(
     next: Next,
 ) -> Response {
     let started = Instant::now();
-    let _active = metrics.enter();
     let request_id = request_id(request.headers());
     let problem_json = wants_problem_json(request.headers());
     let (method, route) = (method(&request), route(&request));
+    let active = metrics.enter(method, route.clone());
     let path = request.uri().path().to_owned();
     let span = request_span(method, &route, &request_id);
     let traceparent = request.headers().get(TRACEPARENT).and_then(|value| value.to_str().ok());
@@ -61,7 +61,7 @@ async fn shell(
         let response = answer(request, next, limits).await;
         let mut response = as_problem(response, &request_id, problem_json).await;
         describe(&Span::current(), &path, response.status());
-        metrics.answered(method, route, response.status(), started.elapsed());
+        active.answered(response.status());
         debug!(http.duration_ms = started.elapsed().as_secs_f64() * 1e3, "answered");
         let said = [(REQUEST_ID, Some(request_id.clone())), (TRACERESPONSE, telemetry::traceresponse())];
         for (name, value) in said {

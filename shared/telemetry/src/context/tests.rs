@@ -62,7 +62,7 @@ fn what_follows_from_others_is_recorded_if_one_of_them_is_whatever_the_share() {
     let batch = |ratio, senders: &[&str]| {
         recorded(ratio, || {
             let span = info_span!("batch");
-            senders.iter().for_each(|sender| link(&span, Some(sender)));
+            assert!(senders.iter().all(|sender| link(&span, Some(sender))));
             drop(span.entered());
         })
         .len()

@@ -250,8 +250,8 @@ impl Histogram {
 
     /// Notes a value that belongs to the trace that `traceparent` names.
     pub fn observe_of(&self, value: f64, traceparent: Option<&str>) {
-        let sampled = traceparent.filter(|traceparent| !traceparent.ends_with("-00"));
-        self.note(value, sampled.and_then(|text| text.get(3..35)).map(str::to_owned));
+        // What is no valid traceparent may be anything, personal data too.
+        self.note(value, traceparent.and_then(context::sampled).map(|span| span.trace_id().to_string()));
     }
 
     fn note(&self, value: f64, trace_id: Option<String>) {

@@ -36,8 +36,14 @@ fn a_bucket_names_the_trace_of_an_observation_if_it_was_sampled() {
     waits.register(&metrics, "wait_seconds", "A wait");
     let traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-0";
     waits.get([]).observe_of(0.2, Some(&format!("{traceparent}0")));
+    for other in ["2", "x"] {
+        waits.get([]).observe_of(0.2, Some(&format!("{traceparent}{other}")));
+    }
+    waits
+        .get([])
+        .observe_of(0.2, Some("customer7@example.com, customer7@example.com, customer7@example.com"));
     assert!(!metrics.text().contains("trace_id"), "{}", metrics.text());
     waits.get([]).observe_of(0.2, Some(&format!("{traceparent}1")));
-    let exemplar = r#"wait_seconds_bucket{le="0.25"} 2 # {trace_id="0af7651916cd43dd8448eb211c80319c"} 0.2 "#;
+    let exemplar = r#"wait_seconds_bucket{le="0.25"} 5 # {trace_id="0af7651916cd43dd8448eb211c80319c"} 0.2 "#;
     assert!(metrics.text().contains(exemplar), "{}", metrics.text());
 }

@@ -40,7 +40,7 @@ pub(crate) async fn place_order(
         // As the refusals of extractors come: the first one counts.
         (Err(refusal), _) | (Ok(_), Err(refusal)) => Err(refusal),
     };
-    counted.as_what(outcome(&placed));
+    counted.ended(outcome(&placed));
     let placed = placed?;
     let message = "Order created, processing in background";
     let answer = OrderAccepted::new(placed.id, placed.total, clock.elapsed_ms(), message);
@@ -54,7 +54,7 @@ struct Counted<'a> {
 }
 
 impl Counted<'_> {
-    fn as_what(mut self, outcome: &'static str) {
+    fn ended(mut self, outcome: &'static str) {
         self.outcome = outcome;
     }
 }

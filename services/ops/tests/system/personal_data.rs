@@ -63,7 +63,7 @@ async fn no_log_no_trace_and_no_metric_of_a_full_run_holds_an_email_address_or_a
         let spans = system.trace(&last.trace_id).await;
         let done = spans.iter().filter(|span| span.outcome() == "applied").count();
         let sent = spans.iter().any(|span| span.service == "outbox-relay");
-        if done == 4 && sent { Ok(()) } else { Err((done, sent)) }
+        if done == 4 && sent { Ok(()) } else { Err(format!("{done}, {sent}")) }
     })
     .await;
 

@@ -300,6 +300,22 @@ async fn hold_outbox_row(system: &Running, order: &str) -> PgConnection {
     connection
 }
 
+/// A statement that waits for a lock goes on when its client is dead: the removal would be done as soon as the row is free.
+async fn end_sessions_of_dead_relay(system: &Running) {
+    let mut connection = PgConnection::connect(system.databases.orders.url()).await.expect("a connection");
+    eventually("no session of the dead relay is left", async || {
+        let left: i64 = sqlx::query_scalar(
+            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+             WHERE datname = current_database() AND application_name = 'outbox-relay'",
+        )
+        .fetch_one(&mut connection)
+        .await
+        .expect("an answer");
+        if left == 0 { Ok(()) } else { Err(left) }
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn after_relay_and_consumer_were_killed_half_way_it_is_one_trace_with_one_effect_of_each_group_and_marked_repeats()
  {
@@ -332,6 +348,7 @@ async fn after_relay_and_consumer_were_killed_half_way_it_is_one_trace_with_one_
     system.service_mut("email-consumer").kill9();
     reliable_providers(&system).await;
 
+    end_sessions_of_dead_relay(&system).await;
     drop(held);
     system.service_mut(RELAY).restart_unready();
     system.service_mut("email-consumer").restart_unready();

@@ -21,7 +21,7 @@ impl OrderMetrics {
             .with(["failed"])
             .with(["unknown"]);
         let help = "Orders by what became of them: accepted, repeated under its idempotency key, refused, failed before \
-                    anything was written, unknown because the database went away while it wrote";
+                    anything was written, unknown because the database went away while it wrote, or the caller before the answer";
         orders.register(metrics, "orders", help);
         Self { orders }
     }

@@ -1,4 +1,4 @@
-//! Metrics of connections and of the outbox.
+//! Metrics of connections.
 
 use std::borrow::Cow;
 

@@ -84,11 +84,6 @@ pub fn current_trace_id() -> Option<String> {
     current_ids().map(|(trace, _)| trace.to_string())
 }
 
-/// What an answer says of the trace of its request: the header `traceresponse` of W3C Trace Context Level 2, in the form of `traceparent`.
-pub fn traceresponse() -> Option<String> {
-    current_traceparent()
-}
-
 pub(crate) fn current_ids() -> Option<(TraceId, SpanId)> {
     with_current(|here| here.is_valid().then(|| (here.trace_id(), here.span_id())))
 }

@@ -12,6 +12,5 @@ mod start;
 
 pub use context::{
     annotate, continue_message, continue_trace, current_trace_id, current_traceparent, is_sampled, link,
-    traceresponse,
 };
 pub use start::{Telemetry, init, log_panic};

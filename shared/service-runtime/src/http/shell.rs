@@ -21,7 +21,7 @@ use crate::metrics::HttpMetrics;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
-/// W3C Trace Context Level 2: which trace the request became.
+/// W3C Trace Context Level 2: which trace the request became, in the form of `traceparent`.
 const TRACERESPONSE: HeaderName = HeaderName::from_static("traceresponse");
 /// Asked every few seconds by machines; traces of them would bury the others.
 const UNTRACED: [&str; 5] = ["/health", "/health/live", "/health/ready", "/info", "/metrics"];
@@ -63,7 +63,8 @@ async fn shell(
         describe(&Span::current(), &path, response.status());
         active.answered(response.status());
         debug!(http.duration_ms = started.elapsed().as_secs_f64() * 1e3, "answered");
-        let said = [(REQUEST_ID, Some(request_id.clone())), (TRACERESPONSE, telemetry::traceresponse())];
+        let said =
+            [(REQUEST_ID, Some(request_id.clone())), (TRACERESPONSE, telemetry::current_traceparent())];
         for (name, value) in said {
             if let Some(Ok(value)) = value.map(|value| HeaderValue::from_str(&value)) {
                 response.headers_mut().insert(name, value);

@@ -6,5 +6,7 @@ mod config;
 pub mod figures;
 pub mod ladders;
 pub mod load;
+pub mod system;
+mod usage;
 
 pub use config::{Command, Config};

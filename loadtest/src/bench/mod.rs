@@ -4,7 +4,6 @@ pub mod consumer;
 pub mod relay;
 pub mod report;
 pub mod tracing;
-mod usage;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -14,8 +13,8 @@ use anyhow::Context;
 use messaging::KafkaSettings;
 
 use crate::config::OrdersDatabase;
+use crate::usage::Machine;
 use report::Report;
-use usage::Machine;
 
 /// What to measure, and with what.
 #[derive(Clone, clap::Args)]

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 pub mod errors;
+pub mod grouped;
 pub mod held;
 pub mod inbox;
 pub mod intake;

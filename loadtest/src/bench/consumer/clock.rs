@@ -8,7 +8,7 @@ use anyhow::{Context, anyhow};
 use tokio::sync::Notify;
 
 use super::super::report::Spent;
-use super::super::usage::{Reading, Watched};
+use crate::usage::{Reading, Watched};
 
 /// Started by the first record, stopped by the last. Joining the group is before its time.
 pub(super) struct Clock {

@@ -10,7 +10,7 @@ use messaging::{
 };
 
 use super::super::Common;
-use super::super::usage::Watched;
+use crate::usage::Watched;
 
 /// What servers may take for an answer.
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);

@@ -9,7 +9,7 @@ use super::process::Relay;
 use super::table::ASKING;
 use crate::bench::progress;
 use crate::bench::report::{Figure, Spent, Unit};
-use crate::bench::usage::Watched;
+use crate::usage::Watched;
 
 /// For connections that are opened and leases that are taken.
 const WARM_UP: Duration = Duration::from_secs(2);

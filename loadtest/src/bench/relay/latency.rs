@@ -19,7 +19,7 @@ use super::writer::{self, Schedule, Written};
 use super::{Bench, drain};
 use crate::bench::progress;
 use crate::bench::report::{Figure, Spent, Target, Unit, number};
-use crate::bench::usage::forget_peak;
+use crate::usage::forget_peak;
 
 /// What the relay is to use at most at the first rate: cores, and MiB.
 const CORES: f64 = 0.15;

@@ -23,7 +23,6 @@ use clap::ValueEnum;
 
 use super::Common;
 use super::report::{Figure, Unit};
-use super::usage::Watched;
 use event::Event;
 use numbers::Percentiles;
 use process::Relay;

@@ -6,13 +6,9 @@
 //! `traceparent`; each start is different luck, so it is coarser, but nothing is left out of it.
 
 mod clients;
-mod meters;
 mod modes;
-mod programs;
 mod slice;
 mod system;
-
-use std::path::PathBuf;
 
 use anyhow::{Context, bail};
 
@@ -20,8 +16,8 @@ use super::report::Figure;
 use super::{Common, progress};
 use crate::chaos::audit;
 use crate::load::Shop;
-use modes::Tally;
-use programs::{Addresses, Tracing};
+use crate::system::SystemArgs;
+use modes::{Tally, Tracing};
 use slice::Slice;
 use system::System;
 
@@ -40,24 +36,15 @@ pub struct Settings {
     /// Shares of the orders that are sampled, above 0 and up to 1; none is always measured beside them. The target holds for the first
     #[arg(long, value_name = "SHARE", value_delimiter = ',', value_parser = share, default_values_t = [RECOMMENDED, 1.0])]
     pub shares: Vec<f64>,
-    /// The folder with the programs
-    #[arg(long, value_name = "FOLDER")]
-    pub programs: PathBuf,
-    /// Where their logs go
-    #[arg(long, value_name = "FOLDER")]
-    pub folder: PathBuf,
+    /// The system.
+    #[command(flatten)]
+    pub system: SystemArgs,
     /// Where spans go, by OTLP over HTTP: http://host:port
     #[arg(long, value_name = "URL")]
     pub collector: String,
-    /// Process id of Redis
-    #[arg(long, value_name = "NUMBER")]
-    pub redis_pid: i32,
     /// Process id of Jaeger
     #[arg(long, value_name = "NUMBER")]
     pub jaeger_pid: i32,
-    /// Where the programs listen.
-    #[command(flatten)]
-    pub addresses: Addresses,
 }
 
 /// A part of the benchmark.
@@ -159,7 +146,7 @@ fn turns(round: u64, modes: usize) -> impl Iterator<Item = usize> {
 /// An error unless all that was accepted had its effects, once.
 async fn audit_all(settings: &Settings, accepted: u64) -> anyhow::Result<()> {
     progress(format!("auditing {accepted} orders"));
-    let audit = audit::audit(&settings.programs.join("ops")).await?;
+    let audit = audit::audit(&settings.system.programs.join("ops")).await?;
     if audit.accepted.orders != accepted {
         bail!("the database has {} orders, and clients know of {accepted}", audit.accepted.orders);
     }

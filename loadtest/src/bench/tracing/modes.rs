@@ -1,5 +1,7 @@
 //! What came of the slices of each mode, beside those in which nothing is sampled.
 
+use std::fmt::{self, Display};
+
 use super::slice::Outcome;
 use crate::bench::relay::numbers::median;
 use crate::bench::report::{Figure, Spent, Target, Unit};
@@ -8,6 +10,38 @@ use crate::bench::report::{Figure, Spent, Target, Unit};
 const KEPT: Target = Target::RatioAtLeast(0.9);
 /// Whose processor time stands apart: it is no part of the system, and may run elsewhere.
 const COLLECTOR: &str = "jaeger";
+
+/// What the processes are told about traces.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Tracing {
+    /// There is no collector.
+    Off,
+    /// There is one, and this share of the traces that begin in a process is sampled.
+    On(f64),
+}
+
+impl Display for Tracing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Off => f.write_str("no collector"),
+            Self::On(share) => write!(f, "ratio {share}"),
+        }
+    }
+}
+
+impl Tracing {
+    /// As settings of the processes.
+    pub(super) fn settings(self, collector: &str) -> [(&'static str, String); 2] {
+        let (collector, share) = match self {
+            Self::Off => ("", 0.0),
+            Self::On(share) => (collector, share),
+        };
+        [
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", collector.to_owned()),
+            ("OTEL_TRACES_SAMPLER_ARG", share.to_string()),
+        ]
+    }
+}
 
 /// All slices of a mode.
 #[derive(Debug, Default)]

@@ -7,13 +7,15 @@ use serde_json::json;
 use sqlx::PgPool;
 use tokio::time::{Instant, sleep};
 
-use super::meters::{Counts, Meters};
-use super::programs::{self, Program, Tracing};
+use super::modes::Tracing;
 use super::slice::{Outcome, Slice};
 use super::{Settings, clients, shop};
 use crate::bench::progress;
-use crate::bench::usage::Watched;
 use crate::load::Shop;
+use crate::system::SystemArgs;
+use crate::system::meters::{Counts, Meters};
+use crate::system::programs::{self, Launch, Program};
+use crate::usage::Watched;
 
 /// A request without an answer for so long is no figure but a failure.
 const REQUEST: Duration = Duration::from_secs(30);
@@ -40,25 +42,28 @@ impl System {
     pub(super) async fn start(settings: &Settings, tracing: Tracing) -> anyhow::Result<Self> {
         let common = &settings.common;
         let database = persistence::pool::connect_lazy(&common.orders.orders_database_url, 1, "bench")?;
-        let programs = programs::start(settings, tracing).await?;
+        let SystemArgs { programs, folder, addresses, redis_pid } = &settings.system;
+        let environment = tracing.settings(&settings.collector);
+        let launch = Launch { programs, logs: folder, settings: &environment };
+        let programs = programs::start(launch, &addresses.named()).await?;
         let watched = Watched::default()
             .family("postgres", common.postgres_pid)
             .process("kafka", common.kafka_pid)
-            .process("redis", settings.redis_pid)
+            .process("redis", *redis_pid)
             .process("jaeger", settings.jaeger_pid)
             .process("bench", i32::try_from(std::process::id())?);
         let watched =
             programs.iter().fold(watched, |watched, program| watched.process(program.name, program.pid));
         let at_once = json!({ "latency_ms": 0, "failure_rate": 0.0, "lost_answer_rate": 0.0 });
         reqwest::Client::new()
-            .put(format!("http://{}/api/settings", settings.addresses.provider_sim_addr))
+            .put(format!("http://{}/api/settings", addresses.provider_sim_addr))
             .timeout(REQUEST)
             .json(&json!({ "email": at_once, "sms": at_once }))
             .send()
             .await
             .and_then(reqwest::Response::error_for_status)
             .context("provider-sim takes no settings")?;
-        let shop = shop(settings.addresses.order_api_addr, REQUEST)?;
+        let shop = shop(addresses.order_api_addr, REQUEST)?;
         Ok(Self { programs, watched, meters: Meters::new()?, shop, database })
     }
 

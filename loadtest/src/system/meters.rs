@@ -11,26 +11,26 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Asks the programs.
 #[derive(Clone, Debug)]
-pub(super) struct Meters(reqwest::Client);
+pub(crate) struct Meters(reqwest::Client);
 
 /// The counts of all programs.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Counts {
+pub(crate) struct Counts {
     /// Orders that each stage is done with: the relay has removed the row, the consumer has applied the event.
-    pub(super) done: Vec<u64>,
+    pub(crate) done: Vec<u64>,
     /// Spans that the collector took.
-    pub(super) exported: u64,
+    pub(crate) exported: u64,
     /// Spans that are lost.
-    pub(super) dropped: u64,
+    pub(crate) dropped: u64,
 }
 
 impl Meters {
-    pub(super) fn new() -> anyhow::Result<Self> {
+    pub(crate) fn new() -> anyhow::Result<Self> {
         Ok(Self(reqwest::Client::builder().timeout(PATIENCE).build()?))
     }
 
     /// What they have counted since they were started.
-    pub(super) async fn read(&self, programs: &[Program]) -> anyhow::Result<Counts> {
+    pub(crate) async fn read(&self, programs: &[Program]) -> anyhow::Result<Counts> {
         let mut counts = Counts { done: Vec::new(), exported: 0, dropped: 0 };
         for program in programs {
             let answer = self.0.get(format!("http://{}/metrics", program.address)).send().await;

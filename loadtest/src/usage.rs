@@ -7,11 +7,11 @@ use anyhow::Context;
 use procfs::process::{Process, all_processes};
 use procfs::{CurrentSI, KernelStats};
 
-use super::report::{Spent, Used};
+use crate::bench::report::{Spent, Used};
 
 /// The processes that take part, by the names under which they are reported.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Watched(BTreeMap<&'static str, Kind>);
+pub(crate) struct Watched(BTreeMap<&'static str, Kind>);
 
 #[derive(Clone, Copy, Debug)]
 enum Kind {
@@ -22,7 +22,7 @@ enum Kind {
 
 /// What they have used so far.
 #[derive(Debug)]
-pub(super) struct Reading {
+pub(crate) struct Reading {
     at: Instant,
     cpu: BTreeMap<&'static str, Duration>,
 }
@@ -30,20 +30,20 @@ pub(super) struct Reading {
 impl Watched {
     /// Watches one process.
     #[must_use]
-    pub(super) fn process(mut self, name: &'static str, pid: i32) -> Self {
+    pub(crate) fn process(mut self, name: &'static str, pid: i32) -> Self {
         self.0.insert(name, Kind::Alone(pid));
         self
     }
 
     /// Watches a process and its children, as PostgreSQL's.
     #[must_use]
-    pub(super) fn family(mut self, name: &'static str, pid: i32) -> Self {
+    pub(crate) fn family(mut self, name: &'static str, pid: i32) -> Self {
         self.0.insert(name, Kind::Family(pid));
         self
     }
 
     /// Their peaks of memory begin anew.
-    pub(super) fn forget_peaks(&self) {
+    pub(crate) fn forget_peaks(&self) {
         for kind in self.0.values() {
             if let Kind::Alone(pid) = kind {
                 forget_peak(*pid);
@@ -55,7 +55,7 @@ impl Watched {
     ///
     /// # Errors
     /// One of them has ended.
-    pub(super) fn read(&self) -> anyhow::Result<Reading> {
+    pub(crate) fn read(&self) -> anyhow::Result<Reading> {
         let at = Instant::now();
         let cpu = self
             .0
@@ -69,7 +69,7 @@ impl Watched {
     ///
     /// # Errors
     /// One of them has ended.
-    pub(super) fn since(&self, before: &Reading, events: u64) -> anyhow::Result<Spent> {
+    pub(crate) fn since(&self, before: &Reading, events: u64) -> anyhow::Result<Spent> {
         let now = self.read()?;
         let mut processes = BTreeMap::new();
         for (name, kind) in &self.0 {
@@ -106,7 +106,7 @@ fn cpu(name: &str, kind: Kind) -> anyhow::Result<Duration> {
 }
 
 /// The kernel's peak of what was resident begins anew. Where it refuses, the peak is that since the start, which is no smaller.
-pub(super) fn forget_peak(pid: i32) {
+pub(crate) fn forget_peak(pid: i32) {
     std::fs::write(format!("/proc/{pid}/clear_refs"), "5").ok();
 }
 
@@ -123,14 +123,14 @@ fn ticks(ticks: u64) -> Duration {
 
 /// Time of all processors, and what the machine below took of it.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Machine {
+pub(crate) struct Machine {
     all: u64,
     stolen: u64,
 }
 
 impl Machine {
     /// What was counted so far; `None` where the kernel does not count it.
-    pub(super) fn read() -> Option<Self> {
+    pub(crate) fn read() -> Option<Self> {
         let total = KernelStats::current().ok()?.total;
         let stolen = total.steal?;
         let all = total.user
@@ -145,7 +145,7 @@ impl Machine {
     }
 
     /// The part of the time since then that was taken, in percent.
-    pub(super) fn stolen_percent(self) -> Option<f64> {
+    pub(crate) fn stolen_percent(self) -> Option<f64> {
         let now = Self::read()?;
         let all = now.all.saturating_sub(self.all);
         (all > 0).then(|| now.stolen.saturating_sub(self.stolen) as f64 / all as f64 * 100.0)

@@ -1,6 +1,5 @@
 //! The programs of the system as they run anywhere else, each in a process of its own.
 
-use std::fmt::{self, Display};
 use std::fs::{File, OpenOptions};
 use std::net::SocketAddr;
 use std::path::Path;
@@ -11,8 +10,6 @@ use anyhow::{Context, bail};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep, timeout};
-
-use super::Settings;
 
 /// For starting and for stopping all of them.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -46,7 +43,7 @@ pub struct Addresses {
 
 impl Addresses {
     /// Each with its program.
-    fn named(&self) -> [(&'static str, SocketAddr); 7] {
+    pub(crate) fn named(&self) -> [(&'static str, SocketAddr); 7] {
         [
             ("order-api", self.order_api_addr),
             ("outbox-relay", self.outbox_relay_addr),
@@ -59,38 +56,34 @@ impl Addresses {
     }
 }
 
-/// What the processes are told about traces.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Tracing {
-    /// There is no collector.
-    Off,
-    /// There is one, and this share of the traces that begin in a process is sampled.
-    On(f64),
-}
-
-impl Display for Tracing {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Off => f.write_str("no collector"),
-            Self::On(share) => write!(f, "ratio {share}"),
-        }
-    }
+/// How programs are started.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Launch<'a> {
+    /// The folder with the programs.
+    pub(crate) programs: &'a Path,
+    /// The folder where their logs go.
+    pub(crate) logs: &'a Path,
+    /// Settings that differ from those of this very process.
+    pub(crate) settings: &'a [(&'static str, String)],
 }
 
 /// A program that runs. Killed when dropped.
 #[derive(Debug)]
-pub(super) struct Program {
-    pub(super) name: &'static str,
-    pub(super) address: SocketAddr,
-    pub(super) pid: i32,
+pub(crate) struct Program {
+    pub(crate) name: &'static str,
+    pub(crate) address: SocketAddr,
+    pub(crate) pid: i32,
     child: Child,
 }
 
-/// Starts all of them and waits until they say that they are ready.
-pub(super) async fn start(settings: &Settings, tracing: Tracing) -> anyhow::Result<Vec<Program>> {
+/// Starts programs by their names and waits until they say that they are ready.
+pub(crate) async fn start(
+    launch: Launch<'_>,
+    processes: &[(&'static str, SocketAddr)],
+) -> anyhow::Result<Vec<Program>> {
     let mut programs = Vec::new();
-    for (name, address) in settings.addresses.named() {
-        programs.push(Program::spawn(settings, name, address, tracing)?);
+    for (name, address) in processes {
+        programs.push(Program::spawn(launch, name, *address)?);
     }
     let client = reqwest::Client::builder().timeout(Duration::from_secs(2)).build()?;
     let deadline = Instant::now() + PATIENCE;
@@ -108,7 +101,7 @@ pub(super) async fn start(settings: &Settings, tracing: Tracing) -> anyhow::Resu
 }
 
 /// Asks all of them to end, and waits until they have.
-pub(super) async fn stop(mut programs: Vec<Program>) -> anyhow::Result<()> {
+pub(crate) async fn stop(mut programs: Vec<Program>) -> anyhow::Result<()> {
     for program in &mut programs {
         program.check()?;
         let pid = Pid::from_raw(program.pid).with_context(|| format!("{} has no process", program.name))?;
@@ -126,21 +119,10 @@ pub(super) async fn stop(mut programs: Vec<Program>) -> anyhow::Result<()> {
 }
 
 impl Program {
-    fn spawn(
-        settings: &Settings,
-        name: &'static str,
-        address: SocketAddr,
-        tracing: Tracing,
-    ) -> anyhow::Result<Self> {
-        let (collector, share) = match tracing {
-            Tracing::Off => ("", 0.0),
-            Tracing::On(share) => (settings.collector.as_str(), share),
-        };
-        let log = settings.folder.join(format!("{name}.log"));
-        // All other settings are those of this very process.
-        let child = Command::new(settings.programs.join(name))
-            .env("OTEL_EXPORTER_OTLP_ENDPOINT", collector)
-            .env("OTEL_TRACES_SAMPLER_ARG", share.to_string())
+    fn spawn(launch: Launch<'_>, name: &'static str, address: SocketAddr) -> anyhow::Result<Self> {
+        let log = launch.logs.join(format!("{name}.log"));
+        let child = Command::new(launch.programs.join(name))
+            .envs(launch.settings.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(append(&log)?)
             .stderr(append(&log)?)
@@ -152,7 +134,7 @@ impl Program {
     }
 
     /// An error if it has ended by itself.
-    pub(super) fn check(&mut self) -> anyhow::Result<()> {
+    pub(crate) fn check(&mut self) -> anyhow::Result<()> {
         match self.child.try_wait()? {
             Some(status) => bail!("{} has ended by itself ({status})", self.name),
             None => Ok(()),

@@ -1,0 +1,163 @@
+//! Calls that come while others are under way are carried out together: group commit, on the client's side.
+//!
+//! A statement for many rows costs the database little more than one for a single row: one round trip, one plan, one flush to disk. Nobody waits for
+//! company, though. A call that comes while a lane is free is carried out at once and alone; groups form only of what had to wait anyway, and so they
+//! grow with the load.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::task::{JoinError, JoinSet};
+
+/// What is done with a group.
+pub trait GroupWork: Send + Sync + 'static {
+    /// What a caller brings.
+    type Item: Send + 'static;
+    /// What it gets.
+    type Outcome: Send + 'static;
+
+    /// Carries out all `items`, at least one, and gives an outcome for each, in the same order. An item without one is [`NotDone::Unknown`] to its caller. It
+    /// bounds its own time: callers wait until it returns.
+    fn carry_out(&self, items: Vec<Self::Item>) -> impl Future<Output = Vec<Self::Outcome>> + Send;
+}
+
+/// How much goes on at a time.
+#[derive(Clone, Copy, Debug)]
+pub struct GroupLimits {
+    /// Groups under way at a time. More of them wait less for each other, and are smaller.
+    pub lanes: usize,
+    /// Most calls in a group.
+    pub largest: usize,
+    /// Most calls that wait for a lane. What comes then is refused at once.
+    pub waiting: usize,
+}
+
+/// Why a call has no outcome.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotDone {
+    /// As many wait already as may. Nothing was done.
+    #[error("too many are waiting already")]
+    Full,
+    /// No lane was free for so long. Nothing was done, and nothing will be.
+    #[error("no turn came within {0:?}")]
+    Late(Duration),
+    /// It was begun, and nobody knows how it ended.
+    #[error("it was begun, and its end is not known")]
+    Unknown,
+}
+
+/// Takes calls. Cheap to clone.
+#[derive(Debug)]
+pub struct Grouped<I, O>(mpsc::Sender<Call<I, O>>);
+
+impl<I, O> Clone for Grouped<I, O> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+/// Carries calls out.
+#[derive(Debug)]
+pub struct Lanes<W: GroupWork> {
+    work: W,
+    limits: GroupLimits,
+    calls: mpsc::Receiver<Call<W::Item, W::Outcome>>,
+}
+
+#[derive(Debug)]
+struct Call<I, O> {
+    item: I,
+    /// Whoever sets it first decides: a lane that it is carried out, its caller that it never is.
+    decided: Arc<AtomicBool>,
+    outcome: oneshot::Sender<O>,
+}
+
+/// `work` for calls that come together, and the lanes that do it.
+pub fn grouped<W: GroupWork>(work: W, limits: GroupLimits) -> (Grouped<W::Item, W::Outcome>, Lanes<W>) {
+    let (sender, calls) = mpsc::channel(limits.waiting.max(1));
+    (Grouped(sender), Lanes { work, limits, calls })
+}
+
+impl<I, O> Grouped<I, O> {
+    /// Has `item` carried out with whatever waits beside it. It waits for its turn for so long as `patience` at most, and then for its end.
+    /// A call that is dropped before its turn is never carried out.
+    pub async fn carry_out(&self, item: I, patience: Duration) -> Result<O, NotDone> {
+        let (outcome, mut answer) = oneshot::channel();
+        let decided = Arc::new(AtomicBool::new(false));
+        let turn = Withdrawn(decided.clone());
+        self.0.try_send(Call { item, decided, outcome }).map_err(|refused| match refused {
+            mpsc::error::TrySendError::Full(_) => NotDone::Full,
+            mpsc::error::TrySendError::Closed(_) => NotDone::Unknown,
+        })?;
+        let answered = match tokio::time::timeout(patience, &mut answer).await {
+            Ok(answered) => answered,
+            Err(_) if turn.withdraw() => return Err(NotDone::Late(patience)),
+            Err(_) => answer.await,
+        };
+        answered.map_err(|_| NotDone::Unknown)
+    }
+}
+
+/// Withdraws a call, unless its turn has come, when its caller goes away.
+struct Withdrawn(Arc<AtomicBool>);
+
+impl Withdrawn {
+    /// Whether the call will never be carried out.
+    fn withdraw(&self) -> bool {
+        !self.0.swap(true, Ordering::AcqRel)
+    }
+}
+
+impl Drop for Withdrawn {
+    fn drop(&mut self) {
+        self.withdraw();
+    }
+}
+
+impl<W: GroupWork> Lanes<W> {
+    /// Runs until every [`Grouped`] is gone and all calls are carried out.
+    ///
+    /// # Errors
+    /// A lane panicked. The calls of its group are [`NotDone::Unknown`].
+    pub async fn run(self) -> Result<(), JoinError> {
+        let (work, calls) = (Arc::new(self.work), Arc::new(Mutex::new(self.calls)));
+        let mut lanes = JoinSet::new();
+        for _ in 0..self.limits.lanes.max(1) {
+            lanes.spawn(lane(work.clone(), calls.clone(), self.limits.largest.max(1)));
+        }
+        while let Some(ended) = lanes.join_next().await {
+            ended?;
+        }
+        Ok(())
+    }
+}
+
+async fn lane<W: GroupWork>(
+    work: Arc<W>,
+    calls: Arc<Mutex<mpsc::Receiver<Call<W::Item, W::Outcome>>>>,
+    largest: usize,
+) {
+    let mut group = Vec::new();
+    // One lane waits for calls while the others wait for it.
+    while calls.lock().await.recv_many(&mut group, largest).await > 0 {
+        let (mut items, mut callers) = (Vec::with_capacity(group.len()), Vec::with_capacity(group.len()));
+        for Call { item, decided, outcome } in group.drain(..) {
+            if !decided.swap(true, Ordering::AcqRel) {
+                items.push(item);
+                callers.push(outcome);
+            }
+        }
+        if items.is_empty() {
+            continue;
+        }
+        for (caller, outcome) in callers.into_iter().zip(work.carry_out(items).await) {
+            // A caller that went away meanwhile does not hear of it.
+            caller.send(outcome).ok();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

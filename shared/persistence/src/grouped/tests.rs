@@ -1,0 +1,163 @@
+use std::sync::Mutex as StdMutex;
+
+use futures::future::join_all;
+use tokio::sync::Semaphore;
+
+use super::*;
+
+const LONG: Duration = Duration::from_secs(30);
+
+/// Doubles numbers, as long as its gate lets a group through, and remembers the groups.
+#[derive(Clone)]
+struct Doubling {
+    gate: Arc<Semaphore>,
+    groups: Arc<StdMutex<Vec<Vec<u32>>>>,
+}
+
+impl Doubling {
+    fn new(open: usize) -> Self {
+        Self { gate: Arc::new(Semaphore::new(open)), groups: Arc::default() }
+    }
+
+    fn groups(&self) -> Vec<Vec<u32>> {
+        self.groups.lock().unwrap().clone()
+    }
+
+    /// Waits until so many groups were begun.
+    async fn begun(&self, groups: usize) {
+        let begun = async {
+            while self.groups().len() < groups {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(LONG, begun).await.expect("groups are begun");
+    }
+}
+
+impl GroupWork for Doubling {
+    type Item = u32;
+    type Outcome = u32;
+
+    async fn carry_out(&self, items: Vec<u32>) -> Vec<u32> {
+        self.groups.lock().unwrap().push(items.clone());
+        self.gate.acquire().await.unwrap().forget();
+        items.into_iter().map(|item| item * 2).collect()
+    }
+}
+
+fn start(work: &Doubling, limits: GroupLimits) -> Grouped<u32, u32> {
+    let (calls, lanes) = grouped(work.clone(), limits);
+    tokio::spawn(lanes.run());
+    calls
+}
+
+/// A call under way; it is sent when this returns.
+fn call(calls: &Grouped<u32, u32>, item: u32) -> tokio::task::JoinHandle<Result<u32, NotDone>> {
+    let calls = calls.clone();
+    tokio::spawn(async move { calls.carry_out(item, LONG).await })
+}
+
+/// Calls wait in the channel, so what room is left says how many do.
+async fn waiting(calls: &Grouped<u32, u32>, expected: usize) {
+    let all = async {
+        while calls.0.max_capacity() - calls.0.capacity() != expected {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(LONG, all).await.expect("calls wait");
+}
+
+#[tokio::test]
+async fn a_call_that_finds_a_lane_free_goes_alone_and_at_once() {
+    let work = Doubling::new(10);
+    let calls = start(&work, GroupLimits { lanes: 1, largest: 10, waiting: 10 });
+    assert_eq!(calls.carry_out(1, LONG).await, Ok(2));
+    assert_eq!(calls.carry_out(2, LONG).await, Ok(4));
+    assert_eq!(work.groups(), [[1], [2]]);
+}
+
+#[tokio::test]
+async fn calls_that_wait_at_the_same_time_go_together_and_each_gets_its_own_outcome() {
+    let work = Doubling::new(0);
+    let calls = start(&work, GroupLimits { lanes: 1, largest: 3, waiting: 10 });
+    let first = call(&calls, 0);
+    work.begun(1).await;
+    let mut others = Vec::new();
+    for item in 1..=4 {
+        others.push(call(&calls, item));
+        waiting(&calls, item as usize).await;
+    }
+    work.gate.add_permits(10);
+    assert_eq!(first.await.unwrap(), Ok(0));
+    let outcomes: Vec<_> = join_all(others).await.into_iter().map(|outcome| outcome.unwrap()).collect();
+    assert_eq!(outcomes, [Ok(2), Ok(4), Ok(6), Ok(8)]);
+    assert_eq!(work.groups(), [vec![0], vec![1, 2, 3], vec![4]]);
+}
+
+#[tokio::test]
+async fn lanes_work_beside_each_other() {
+    let work = Doubling::new(0);
+    let calls = start(&work, GroupLimits { lanes: 2, largest: 10, waiting: 10 });
+    let (first, second) = (call(&calls, 1), call(&calls, 2));
+    work.begun(2).await;
+    work.gate.add_permits(2);
+    assert_eq!((first.await.unwrap(), second.await.unwrap()), (Ok(2), Ok(4)));
+}
+
+#[tokio::test]
+async fn a_call_beyond_those_that_may_wait_is_refused_at_once_and_never_carried_out() {
+    let work = Doubling::new(0);
+    let calls = start(&work, GroupLimits { lanes: 1, largest: 10, waiting: 1 });
+    let first = call(&calls, 1);
+    work.begun(1).await;
+    let second = call(&calls, 2);
+    waiting(&calls, 1).await;
+    assert_eq!(calls.carry_out(3, LONG).await, Err(NotDone::Full));
+    work.gate.add_permits(10);
+    assert_eq!((first.await.unwrap(), second.await.unwrap()), (Ok(2), Ok(4)));
+    assert_eq!(work.groups(), [[1], [2]]);
+}
+
+#[tokio::test]
+async fn a_call_that_gives_up_before_its_turn_is_never_carried_out_and_knows_it() {
+    let work = Doubling::new(0);
+    let calls = start(&work, GroupLimits { lanes: 1, largest: 10, waiting: 10 });
+    let first = call(&calls, 1);
+    work.begun(1).await;
+    assert_eq!(calls.carry_out(2, Duration::ZERO).await, Err(NotDone::Late(Duration::ZERO)));
+    let dropped = call(&calls, 3);
+    waiting(&calls, 2).await;
+    dropped.abort();
+    assert!(dropped.await.unwrap_err().is_cancelled());
+    work.gate.add_permits(10);
+    assert_eq!(first.await.unwrap(), Ok(2));
+    assert_eq!(calls.carry_out(4, LONG).await, Ok(8));
+    assert_eq!(work.groups(), [[1], [4]]);
+}
+
+#[tokio::test]
+async fn a_call_whose_turn_has_come_waits_for_its_end_however_short_its_patience() {
+    let work = Doubling::new(0);
+    let calls = start(&work, GroupLimits { lanes: 1, largest: 10, waiting: 10 });
+    let impatient = {
+        let calls = calls.clone();
+        tokio::spawn(async move { calls.carry_out(1, Duration::from_millis(50)).await })
+    };
+    work.begun(1).await;
+    tokio::time::sleep(Duration::from_millis(60)).await;
+    work.gate.add_permits(1);
+    assert_eq!(impatient.await.unwrap(), Ok(2));
+}
+
+#[tokio::test]
+async fn lanes_end_when_nobody_can_call_any_more_and_not_before_all_is_done() {
+    let work = Doubling::new(0);
+    let (calls, lanes) = grouped(work.clone(), GroupLimits { lanes: 2, largest: 1, waiting: 10 });
+    let lanes = tokio::spawn(lanes.run());
+    let all: Vec<_> = (1..=3).map(|item| call(&calls, item)).collect();
+    work.begun(2).await;
+    drop(calls);
+    work.gate.add_permits(3);
+    assert!(join_all(all).await.into_iter().all(|outcome| outcome.unwrap().is_ok()));
+    lanes.await.unwrap().unwrap();
+}

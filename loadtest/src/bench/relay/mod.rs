@@ -23,6 +23,7 @@ use clap::ValueEnum;
 
 use super::Common;
 use super::report::{Figure, Unit};
+use crate::usage::Watched;
 use event::Event;
 use numbers::Percentiles;
 use process::Relay;

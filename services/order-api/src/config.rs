@@ -21,10 +21,14 @@ pub struct Config {
         default_value = "postgres://orders:orders@127.0.0.1:15432/orders"
     )]
     pub database_url: String,
-    /// Connections for taking orders: a number from 1 to 100. More of them commit more orders at once, up to what the disk and the
-    /// processors of the database can do; beyond that they only wait there instead of here
-    #[arg(long, env = "ORDER_API_WRITE_CONNECTIONS", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=100))]
+    /// Connections for taking orders: a number from 1 to 100. Orders that come together share one; four are for prices and orders under load, and
+    /// more are of use only where many orders are repeated under their keys
+    #[arg(long, env = "ORDER_API_WRITE_CONNECTIONS", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
     pub write_connections: u32,
+    /// Orders that may be under way at a time: a number from 1 to 10000. What comes beyond them is answered 503 with Retry-After at once. More of
+    /// them take longer bursts in, and make each order in them wait longer
+    #[arg(long, env = "ORDER_API_ORDERS_AT_ONCE", default_value_t = 1000, value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    pub orders_at_once: u16,
     /// Connections for reading products and orders, apart from the others, so that neither side can starve the other: a number
     /// from 1 to 100. The cache keeps this small
     #[arg(long, env = "ORDER_API_READ_CONNECTIONS", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=100))]

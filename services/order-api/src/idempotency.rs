@@ -26,6 +26,7 @@ const LONG_REST: Duration = Duration::from_secs(60);
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A key, and the order for which it is to stand.
+#[derive(Clone)]
 pub(crate) struct Claim {
     pub(crate) key: IdempotencyKey,
     pub(crate) fingerprint: Fingerprint,

@@ -3,13 +3,17 @@
 //! An order that was answered with a 2xx is durable together with the event about it; everything that follows from it happens
 //! elsewhere. This process knows Postgres and Redis, and can do without the second.
 
+mod admission;
 mod cache;
 mod catalogue;
 mod config;
 mod idempotency;
 mod metrics;
 mod order;
+mod order_writer;
+mod patience;
 mod place_order;
+mod prices;
 mod product;
 mod redis_link;
 mod routes;
@@ -18,8 +22,10 @@ mod store;
 use std::sync::Arc;
 use std::time::Duration;
 
+use persistence::grouped::{GroupLimits, Grouped, grouped};
 use persistence::outbox::Poke;
 use persistence::pool;
+use persistence::sql::Shared;
 use service_runtime::health::Health;
 use service_runtime::http::{self, Limits};
 use service_runtime::scrape;
@@ -27,13 +33,23 @@ use service_runtime::supervise::Supervisor;
 use sqlx::PgPool;
 use telemetry::metrics::Metrics;
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use self::cache::ProductCache;
 pub use self::config::{CacheSettings, Config};
 use self::metrics::OrderMetrics;
+use self::order_writer::{OrderRows, OrderWriter, Written};
+use self::prices::{PriceReader, Prices};
 
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("../../migrations/orders");
+
+/// Orders in one statement, at most. More of them make no order cheaper, and each waits for more others.
+const LARGEST_GROUP: usize = 128;
+/// Groups of orders that are written at a time: while the disk flushes one, the other is planned and written.
+const ORDER_LANES: usize = 2;
+/// Groups of orders that are priced at a time.
+const PRICE_LANES: usize = 2;
 
 /// What every request may use.
 #[derive(Clone)]
@@ -42,8 +58,10 @@ struct Shop {
     reads: PgPool,
     /// For taking orders.
     writes: PgPool,
-    /// Wakes the relay once an order is committed.
-    poke: Poke,
+    prices: Grouped<Vec<i32>, Shared<Prices>>,
+    orders: Grouped<OrderRows, Shared<Written>>,
+    /// How many more orders may be under way.
+    admission: Arc<Semaphore>,
     cache: Arc<ProductCache>,
     /// How long a key stands for its order.
     idempotency_ttl: Duration,
@@ -57,23 +75,36 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: CancellationTo
     let cache = Arc::new(ProductCache::new(&config.cache)?);
     let health = health(&reads, &cache);
     let (poke, poker) = Poke::new(&config.database_url, "order-api poke")?;
+    let most = usize::from(config.orders_at_once);
+    let admission = Arc::new(Semaphore::new(most));
+    // Who does not fit is refused when the order is admitted; here there is always room.
+    let limits = |lanes| GroupLimits { lanes, largest: LARGEST_GROUP, waiting: most };
+    let (prices, price_lanes) = grouped(PriceReader(writes.clone()), limits(PRICE_LANES));
+    let writer = OrderWriter { pool: writes.clone(), poke };
+    let (orders, order_lanes) = grouped(writer, limits(ORDER_LANES));
     let idempotency_ttl = config.idempotency_ttl;
     let metrics = Metrics::new();
     persistence::metrics::pools(&metrics, &[("read", &reads), ("write", &writes)]);
     cache.metrics().register(&metrics, &cache);
+    let order_metrics = OrderMetrics::new(&metrics, &admission, most);
     let shop = Shop {
         reads: reads.clone(),
         writes: writes.clone(),
-        poke,
+        prices,
+        orders,
+        admission,
         cache,
         idempotency_ttl,
-        metrics: OrderMetrics::new(&metrics),
+        metrics: order_metrics,
     };
     let routes = routes::routes(shop).merge(health.routes()).merge(scrape::routes(&metrics, &health));
     let routes = http::harden(routes, Limits::default(), &metrics);
 
     let mut supervisor = Supervisor::new(shutdown.clone());
     supervisor.spawn("http", http::serve(listener, routes, shutdown.clone()));
+    // They end when the last request has.
+    supervisor.spawn("price lanes", async move { Ok(price_lanes.run().await?) });
+    supervisor.spawn("order lanes", async move { Ok(order_lanes.run().await?) });
     supervisor.spawn("poker", {
         let shutdown = shutdown.clone();
         async move {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use telemetry::metrics::{Counter, Counters, Metrics};
+use tokio::sync::Semaphore;
 
 use crate::cache::ProductCache;
 
@@ -13,15 +14,22 @@ pub(crate) struct OrderMetrics {
 }
 
 impl OrderMetrics {
-    pub(crate) fn new(metrics: &Metrics) -> Self {
+    /// `admission` has a permit for each order that may be under way beside the others, `most` in all.
+    pub(crate) fn new(metrics: &Metrics, admission: &Arc<Semaphore>, most: usize) -> Self {
+        let admission = admission.clone();
+        metrics.gauge("orders_under_way", "Orders that are taken at this moment", move || {
+            most.saturating_sub(admission.available_permits()) as f64
+        });
         let orders = Counters::new(["outcome"])
             .with(["accepted"])
             .with(["repeated"])
             .with(["refused"])
             .with(["failed"])
-            .with(["unknown"]);
+            .with(["unknown"])
+            .with(["overloaded"]);
         let help = "Orders by what became of them: accepted, repeated under its idempotency key, refused, failed before \
-                    anything was written, unknown because the database went away while it wrote, or the caller before the answer";
+                    anything was written, unknown because the database went away while it wrote, or the caller before the answer, \
+                    overloaded because as many were under way as may";
         orders.register(metrics, "orders", help);
         Self { orders }
     }

@@ -1,11 +1,11 @@
 //! Taking an order: priced from the catalogue, then written with its event in one statement.
 
-use std::time::Duration;
-
 use axum::extract::State;
 use axum::http::StatusCode;
 use chrono::Utc;
 use contracts::Money;
+use persistence::grouped::NotDone;
+use persistence::sql::{self, SharedError};
 use service_runtime::Problem;
 use storefront::{IdempotencyKey, NewOrder, OrderAccepted, PricedOrder, Stopwatch, refusals};
 use telemetry::step;
@@ -13,12 +13,12 @@ use tracing::{Instrument, info, warn};
 use uuid::Uuid;
 
 use crate::Shop;
+use crate::admission::Admitted;
 use crate::idempotency::{self, Claim, Held};
-use crate::store::{self, NewEvent};
-
-/// Longer than any healthy database takes, and together short of the limit on the whole request: a database that is frozen rather than gone
-/// still gets the caller an answer that says what is known.
-const PATIENCE: Duration = Duration::from_secs(5);
+use crate::order_writer::{OrderRows, Written};
+use crate::patience::{TURN, in_time};
+use crate::prices::Prices;
+use crate::store::NewEvent;
 
 /// An order that stands.
 struct Placed {
@@ -31,6 +31,7 @@ struct Placed {
 pub(crate) async fn place_order(
     clock: Stopwatch,
     State(shop): State<Shop>,
+    _admitted: Admitted,
     key: Result<Option<IdempotencyKey>, Problem>,
     order: Result<NewOrder, Problem>,
 ) -> Result<OrderAccepted, Problem> {
@@ -79,34 +80,39 @@ fn outcome(placed: &Result<Placed, Problem>) -> &'static str {
 
 async fn accept(shop: &Shop, key: Option<IdempotencyKey>, order: NewOrder) -> Result<Placed, Problem> {
     let claim = key.map(|key| Claim { key, fingerprint: order.fingerprint(), ttl: shop.idempotency_ttl });
-    place(shop, order, claim.as_ref()).await.map_err(|problem| match claim {
-        Some(_) if problem.status() == StatusCode::SERVICE_UNAVAILABLE => {
-            refusals::repeat_under_the_key(problem)
-        }
+    let has_key = claim.is_some();
+    place(shop, order, claim).await.map_err(|problem| match problem.status() {
+        StatusCode::SERVICE_UNAVAILABLE if has_key => refusals::repeat_under_the_key(problem),
         _ => problem,
     })
 }
 
-async fn place(shop: &Shop, order: NewOrder, claim: Option<&Claim>) -> Result<Placed, Problem> {
-    let products = order.product_ids();
-    let read = in_time(store::prices(&shop.writes, &products)).instrument(step!("price order"));
-    let prices = read.await.map_err(|error| {
-        warn!(%error, "prices could not be read, order not taken");
-        refusals::order_not_taken()
-    })?;
+async fn place(shop: &Shop, order: NewOrder, claim: Option<Claim>) -> Result<Placed, Problem> {
+    let prices = prices(shop, &order).instrument(step!("price order")).await?;
     match (order.price(&prices), claim) {
-        (Ok(order), _) => {
+        (Ok(order), claim) => {
             telemetry::annotate("order.id", order.id.to_string());
-            write(shop, &order, claim).instrument(step!("write order", order.id = %order.id)).await
+            let step = step!("write order", order.id = %order.id);
+            write(shop, order, claim).instrument(step).await
         }
         // The catalogue may have lost a product since this very order was taken.
-        (Err(refusal), Some(claim)) => find(shop, claim).await?.ok_or(refusal),
+        (Err(refusal), Some(claim)) => find(shop, &claim).await?.ok_or(refusal),
         (Err(refusal), None) => Err(refusal),
     }
 }
 
+/// Prices of at least those products of the order that exist.
+async fn prices(shop: &Shop, order: &NewOrder) -> Result<Prices, Problem> {
+    let read = shop.prices.carry_out(order.product_ids(), TURN);
+    sql::shared("SELECT", "products", read).await.map_err(|error| {
+        warn!(%error, "prices could not be read, order not taken");
+        refusals::order_not_taken()
+    })
+}
+
 /// Writes order, lines, event and claim, all or nothing; or else finds the order that stands under the key.
-async fn write(shop: &Shop, order: &PricedOrder, claim: Option<&Claim>) -> Result<Placed, Problem> {
+async fn write(shop: &Shop, order: PricedOrder, claim: Option<Claim>) -> Result<Placed, Problem> {
+    let (id, total, lines) = (order.id, order.total, order.lines.len());
     // The first event of an order. It is known before the order's row exists, because nobody else can have the id.
     let event = order.to_event().into_event(Utc::now());
     let event = NewEvent {
@@ -117,31 +123,22 @@ async fn write(shop: &Shop, order: &PricedOrder, claim: Option<&Claim>) -> Resul
         traceparent: telemetry::current_traceparent(),
         envelope: event,
     };
-    // Up to here nothing was sent, so the caller may try again without a second order.
-    let mut connection = in_time(shop.writes.acquire()).await.map_err(|error| {
-        warn!(%error, "no connection to the database, order not taken");
-        refusals::order_not_taken()
-    })?;
-    let trace_id = telemetry::current_trace_id();
-    let statements = async {
-        let inserted = store::insert(&mut connection, order, trace_id.as_deref(), &event, claim).await?;
-        let held = match claim {
-            // A statement of its own: the insert does not see what was committed while it waited.
-            Some(claim) if !inserted => idempotency::held(&mut connection, claim).await?,
-            _ => None,
-        };
-        Ok((inserted, held))
+    let rows = OrderRows { order, event, trace_id: telemetry::current_trace_id(), claim: claim.clone() };
+    let written = sql::shared("INSERT", "orders", shop.orders.carry_out(rows, TURN)).await;
+    let written = match written {
+        Ok(written) => written,
+        Err(SharedError::NotDone(NotDone::Full | NotDone::Late(_))) => Written::NotSent,
+        Err(SharedError::NotDone(NotDone::Unknown) | SharedError::Database(_)) => Written::Unknown,
     };
-    let (inserted, held) = in_time(statements).await.map_err(|error| {
-        warn!(%error, order.id = %order.id, "no answer about an order that was sent to the database");
-        refusals::order_outcome_unknown(order.id)
-    })?;
-    if inserted {
-        shop.poke.poke();
-        info!(order.id = %order.id, order.lines = order.lines.len(), order.total_cents = order.total.cents(), "order accepted");
-        return Ok(Placed { id: order.id, total: order.total, before: false });
+    match (written, claim) {
+        (Written::New, _) => {
+            info!(order.id = %id, order.lines = lines, order.total_cents = total.cents(), "order accepted");
+            Ok(Placed { id, total, before: false })
+        }
+        (Written::KeyTaken, Some(claim)) => find(shop, &claim).await?.ok_or_else(refusals::key_ran_out),
+        (Written::NotSent, _) => Err(refusals::order_not_taken()),
+        (Written::Unknown | Written::KeyTaken, _) => Err(refusals::order_outcome_unknown(id)),
     }
-    replay(held.ok_or_else(refusals::key_ran_out)?)
 }
 
 /// The order that stands under the key, if there is one.
@@ -160,17 +157,4 @@ fn replay(held: Held) -> Result<Placed, Problem> {
     }
     info!(order.id = %held.order_id, "order repeated under its idempotency key");
     Ok(Placed { id: held.order_id, total: held.total, before: true })
-}
-
-/// Why the database did not do what it was asked.
-#[derive(Debug, thiserror::Error)]
-enum Trouble {
-    #[error(transparent)]
-    Database(#[from] sqlx::Error),
-    #[error("no answer within {PATIENCE:?}")]
-    Silence,
-}
-
-async fn in_time<T>(work: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, Trouble> {
-    Ok(tokio::time::timeout(PATIENCE, work).await.map_err(|_| Trouble::Silence)??)
 }

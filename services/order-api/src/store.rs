@@ -7,11 +7,14 @@ use contracts::{Envelope, Money, MoneyError, OrderCreated};
 use persistence::sql::Traced;
 use service_runtime::Problem;
 use sqlx::{PgConnection, PgPool};
-use storefront::{OrderView, OrderViewLine, PricedOrder, Product, refusals};
+use storefront::{OrderView, OrderViewLine, Product, refusals};
 use tracing::warn;
 use uuid::Uuid;
 
-use crate::idempotency::Claim;
+use crate::order_writer::OrderRows;
+
+mod columns;
+use columns::Columns;
 
 /// An event as it goes into the outbox.
 pub(crate) struct NewEvent {
@@ -70,69 +73,75 @@ pub(crate) async fn prices(pool: &PgPool, products: &[i32]) -> Result<HashMap<i3
         .collect()
 }
 
-/// Order, lines, event and the claim of the order's key if it has one, in one statement and so in one transaction and one round
-/// trip. `false`: the key stands for an order already, and nothing was written.
+/// Writes orders with their lines, their events and the claims of their keys, in one statement and so in one transaction and one round
+/// trip. Returns the ids of those that were written; the key of each other one stands for an order already. No key may stand twice
+/// in `orders`, at least one.
 ///
-/// The outbox row selects from the order's `RETURNING`: parts of a `WITH` run in no fixed order, and the outbox identity has to
+/// An outbox row selects from its order's `RETURNING`: parts of a `WITH` run in no fixed order, and the outbox identity has to
 /// be taken after the order's row exists. The order in turn waits for the claim. A key that another statement is just claiming
-/// makes this one wait until that one is over; an expired key is taken over.
+/// makes this one wait until that one is over; an expired key is taken over. Keys are claimed in their order, so that two statements never wait for each
+/// other in a circle.
 pub(crate) async fn insert(
     connection: &mut PgConnection,
-    order: &PricedOrder,
-    trace_id: Option<&str>,
-    event: &NewEvent,
-    claim: Option<&Claim>,
-) -> Result<bool, sqlx::Error> {
-    let numbers: Vec<i32> = (1..).take(order.lines.len()).collect();
-    let products: Vec<i32> = order.lines.iter().map(|line| line.product_id).collect();
-    let quantities: Vec<i32> = order.lines.iter().map(|line| line.quantity).collect();
-    let prices: Vec<i64> = order.lines.iter().map(|line| line.unit_price.cents()).collect();
-    let NewEvent { envelope, payload, traceparent } = event;
-    let written = sqlx::query!(
-        "WITH claim AS (
+    orders: &[&OrderRows],
+) -> Result<Vec<Uuid>, sqlx::Error> {
+    let Columns { claims, orders, lines, events, ttl } = Columns::of(orders);
+    sqlx::query_scalar!(
+        r#"WITH claim AS (
              INSERT INTO idempotency_keys AS held (key, fingerprint, order_id)
-             SELECT $18::text, $19::bytea, $1::uuid WHERE $18::text IS NOT NULL
+             SELECT key, fingerprint, order_id
+             FROM unnest($1::text[], $2::bytea[], $3::uuid[]) AS claimed (key, fingerprint, order_id)
+             ORDER BY key COLLATE "C"
              ON CONFLICT (key) DO UPDATE
              SET fingerprint = excluded.fingerprint, order_id = excluded.order_id, created_at = excluded.created_at
-             WHERE held.created_at <= now() - make_interval(secs => $20)
+             WHERE held.created_at <= now() - make_interval(secs => $4)
              RETURNING order_id
          ), new_order AS (
              INSERT INTO orders (id, user_id, email, phone, total_cents, trace_id, last_sequence, occurred_at)
-             SELECT $1, $2, $3, $4, $5, $6, $7, $21::timestamptz WHERE $18::text IS NULL OR EXISTS (SELECT FROM claim)
+             SELECT id, user_id, email, phone, total_cents, trace_id, last_sequence, occurred_at
+             FROM unnest($5::uuid[], $6::bigint[], $7::text[], $8::text[], $9::bigint[], $10::text[], $11::bigint[], $12::timestamptz[])
+                  AS priced (id, user_id, email, phone, total_cents, trace_id, last_sequence, occurred_at)
+             WHERE id <> ALL ($3::uuid[]) OR id IN (SELECT order_id FROM claim)
              RETURNING id, last_sequence
          ), lines AS (
              INSERT INTO order_items (order_id, line_no, product_id, quantity, unit_price_cents)
-             SELECT new_order.id, line.*
-             FROM new_order, unnest($8::integer[], $9::integer[], $10::integer[], $11::bigint[]) AS line
+             SELECT order_id, line_no, product_id, quantity, unit_price_cents
+             FROM unnest($13::uuid[], $14::integer[], $15::integer[], $16::integer[], $17::bigint[])
+                  AS line (order_id, line_no, product_id, quantity, unit_price_cents)
+             WHERE order_id IN (SELECT id FROM new_order)
          )
          INSERT INTO outbox (topic, aggregate_id, sequence, event_id, event_type, source, traceparent, payload)
-         SELECT $12, id, last_sequence, $13, $14, $15, $16, $17::text::json FROM new_order",
-        order.id,
-        order.user_id,
-        order.email.as_str(),
-        order.phone.as_str(),
-        order.total.cents(),
-        trace_id,
-        envelope.sequence,
-        &numbers,
-        &products,
-        &quantities,
-        &prices,
+         SELECT $18, new_order.id, last_sequence, event.id, event_type, source, traceparent, payload::json
+         FROM new_order
+         JOIN unnest($5::uuid[], $19::uuid[], $20::text[], $21::text[], $22::text[], $23::text[])
+              AS event (order_id, id, event_type, source, traceparent, payload) ON event.order_id = new_order.id
+         RETURNING aggregate_id"#,
+        &claims.keys as &[&str],
+        &claims.fingerprints as &[&[u8]],
+        &claims.orders,
+        ttl,
+        &orders.ids,
+        &orders.user_ids,
+        &orders.emails as &[&str],
+        &orders.phones as &[&str],
+        &orders.totals,
+        &orders.trace_ids as &[Option<&str>],
+        &orders.sequences,
+        &orders.times,
+        &lines.orders,
+        &lines.numbers,
+        &lines.products,
+        &lines.quantities,
+        &lines.prices,
         ORDER_EVENTS,
-        envelope.id,
-        envelope.event_type,
-        envelope.source,
-        traceparent.as_deref(),
-        payload,
-        claim.map(|claim| claim.key.as_str()),
-        claim.map(|claim| claim.fingerprint.as_bytes()),
-        claim.map(|claim| claim.ttl.as_secs_f64()),
-        envelope.occurred_at
+        &events.ids,
+        &events.types as &[&str],
+        &events.sources as &[&str],
+        &events.traceparents as &[Option<&str>],
+        &events.payloads as &[&str],
     )
-    .execute(connection)
-    .traced("INSERT", "orders")
-    .await?;
-    Ok(written.rows_affected() == 1)
+    .fetch_all(connection)
+    .await
 }
 
 pub(crate) async fn order(pool: &PgPool, id: Uuid) -> Result<Option<OrderView>, sqlx::Error> {

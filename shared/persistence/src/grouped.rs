@@ -63,7 +63,7 @@ impl<I, O> Clone for Grouped<I, O> {
 pub struct Lanes<W: GroupWork> {
     work: W,
     limits: GroupLimits,
-    calls: mpsc::Receiver<Call<W::Item, W::Outcome>>,
+    calls: mpsc::Receiver<CallOf<W>>,
 }
 
 #[derive(Debug)]
@@ -134,11 +134,9 @@ impl<W: GroupWork> Lanes<W> {
     }
 }
 
-async fn lane<W: GroupWork>(
-    work: Arc<W>,
-    calls: Arc<Mutex<mpsc::Receiver<Call<W::Item, W::Outcome>>>>,
-    largest: usize,
-) {
+type CallOf<W> = Call<<W as GroupWork>::Item, <W as GroupWork>::Outcome>;
+
+async fn lane<W: GroupWork>(work: Arc<W>, calls: Arc<Mutex<mpsc::Receiver<CallOf<W>>>>, largest: usize) {
     let mut group = Vec::new();
     // One lane waits for calls while the others wait for it.
     while calls.lock().await.recv_many(&mut group, largest).await > 0 {

@@ -26,6 +26,11 @@ pub fn order_not_taken() -> Problem {
     Problem::unavailable("The database is away and the order was not taken; try again")
 }
 
+/// As many orders are under way as may be. This one was not looked at.
+pub fn too_many_orders() -> Problem {
+    Problem::unavailable("Too many orders at this moment and this one was not taken; try again")
+}
+
 /// The order was sent to the database and no answer came: it may stand or not. The id tells the caller where to look.
 pub fn order_outcome_unknown(order_id: Uuid) -> Problem {
     Problem::unavailable("The database went away while the order was written; its outcome is unknown")

@@ -69,7 +69,7 @@ async fn a_shop_that_says_it_is_ready_has_all_its_connections_open_so_that_no_ca
     .fetch_all(&observer)
     .await
     .unwrap();
-    assert_eq!(open, [("order-api read".to_owned(), 4), ("order-api write".to_owned(), 8)]);
+    assert_eq!(open, [("order-api read".to_owned(), 4), ("order-api write".to_owned(), 5)]);
     shop.close().await;
 }
 

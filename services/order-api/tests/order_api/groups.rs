@@ -1,0 +1,158 @@
+//! Orders that come at the same time share statements, and nothing else.
+
+use std::collections::BTreeSet;
+
+use futures::future::join_all;
+use serde_json::json;
+use sqlx::PgPool;
+use testkit::{Servers, eventually};
+use tokio::task::JoinHandle;
+
+use crate::proxy::hold_orders;
+use crate::shop::{Answer, NOWHERE, Shop, order_for, rows};
+
+/// Statements that can be under way at a time.
+const LANES: i64 = 2;
+
+/// Sends an order of two of product 1 without waiting for its answer.
+fn send(shop: &Shop, user: i64, key: Option<&str>) -> JoinHandle<Answer> {
+    let mut order = order_for(json!([{ "product_id": 1, "quantity": 2 }]));
+    order["user_id"] = user.into();
+    let request = shop.client.post(shop.url("/api/order")).json(&order);
+    let request = key.into_iter().fold(request, |request, key| request.header("idempotency-key", key));
+    tokio::spawn(async move { Answer::read(request.send().await.unwrap()).await })
+}
+
+/// Waits until as many statements wait for the table as can be under way.
+async fn lanes_are_taken(pool: &PgPool) {
+    eventually("all lanes wait", async || {
+        let waiting: i64 = sqlx::query_scalar(
+            "SELECT count(*) FROM pg_stat_activity
+             WHERE datname = current_database() AND application_name = 'order-api write' AND wait_event_type = 'Lock'",
+        )
+        .fetch_one(pool)
+        .await
+        .unwrap();
+        if waiting == LANES { Ok(()) } else { Err(waiting.to_string()) }
+    })
+    .await;
+}
+
+/// Waits until so many orders are under way in the API.
+async fn under_way(shop: &Shop, orders: usize) {
+    eventually("orders are under way", async || {
+        let metrics = shop.client.get(shop.url("/metrics")).send().await.unwrap().text().await.unwrap();
+        let line = format!("orders_under_way {orders}.0\n");
+        if metrics.contains(&line) { Ok(()) } else { Err("other") }
+    })
+    .await;
+}
+
+/// Transactions that wrote the orders of the table.
+async fn transactions(pool: &PgPool) -> i64 {
+    sqlx::query_scalar("SELECT count(DISTINCT xmin::text) FROM orders").fetch_one(pool).await.unwrap()
+}
+
+#[tokio::test]
+async fn orders_that_wait_at_the_same_time_are_written_by_one_statement_each_with_its_own_answer() {
+    let (shop, database) = Shop::open().await;
+    let pool = database.pool().await;
+    let blocker = hold_orders(&pool).await;
+    let mut sent: Vec<_> = (1..=2).map(|user| send(&shop, user, None)).collect();
+    lanes_are_taken(&pool).await;
+    sent.extend((3..=40).map(|user| send(&shop, user, None)));
+    under_way(&shop, 40).await;
+    blocker.commit().await.unwrap();
+
+    let answers = join_all(sent).await.into_iter().map(Result::unwrap).collect::<Vec<_>>();
+    let ids: BTreeSet<String> = answers.iter().map(Answer::order_id).collect();
+    assert_eq!(ids.len(), 40);
+    assert_eq!(rows(&pool).await, (40, 40, 40));
+    for (user, answer) in (1..).zip(&answers) {
+        let order = shop.get(&format!("/api/orders/{}", answer.order_id())).await;
+        assert_eq!(order.body["data"]["user_id"], user, "each got the answer to its own order");
+    }
+    // Two went alone. The others may have come in two groups: the second lane takes what is there when the first is gone.
+    let statements = transactions(&pool).await;
+    assert!((3..20).contains(&statements), "{statements} statements for 40 orders");
+    shop.close().await;
+}
+
+#[tokio::test]
+async fn an_order_that_the_database_refuses_costs_no_other_order_of_its_group_anything() {
+    let (shop, database) = Shop::open().await;
+    let pool = database.pool().await;
+    sqlx::raw_sql(
+        "CREATE FUNCTION refuse_13() RETURNS trigger LANGUAGE plpgsql AS
+         $$ BEGIN IF NEW.user_id = 13 THEN RAISE EXCEPTION 'not 13'; END IF; RETURN NEW; END $$;
+         CREATE TRIGGER refuse BEFORE INSERT ON orders FOR EACH ROW EXECUTE FUNCTION refuse_13()",
+    )
+    .execute(&pool)
+    .await
+    .unwrap();
+    let blocker = hold_orders(&pool).await;
+    let mut sent: Vec<_> = (1..=2).map(|user| send(&shop, user, None)).collect();
+    lanes_are_taken(&pool).await;
+    sent.extend((3..=20).map(|user| send(&shop, user, None)));
+    under_way(&shop, 20).await;
+    blocker.commit().await.unwrap();
+
+    for (user, answer) in (1..).zip(join_all(sent).await) {
+        let answer = answer.unwrap();
+        if user == 13 {
+            answer.is_problem(503);
+        } else {
+            answer.order_id();
+        }
+    }
+    assert_eq!(rows(&pool).await, (19, 19, 19));
+    shop.close().await;
+}
+
+#[tokio::test]
+async fn a_key_that_stands_in_a_group_many_times_is_one_order_that_all_of_them_get() {
+    let (shop, database) = Shop::open().await;
+    let pool = database.pool().await;
+    let blocker = hold_orders(&pool).await;
+    let mut sent: Vec<_> = (1..=2).map(|user| send(&shop, user, None)).collect();
+    lanes_are_taken(&pool).await;
+    // In both orders, so that a statement that took them as they come would wait for the other in a circle.
+    sent.extend((0..20).map(|place| send(&shop, 7, Some(if place % 3 == 0 { "b" } else { "a" }))));
+    under_way(&shop, 22).await;
+    blocker.commit().await.unwrap();
+
+    let answers = join_all(sent).await.into_iter().map(Result::unwrap).collect::<Vec<_>>();
+    let (keyless, keyed) = answers.split_at(2);
+    assert!(keyless.iter().all(|answer| !answer.replayed));
+    let ids: BTreeSet<String> = keyed.iter().map(Answer::order_id).collect();
+    assert_eq!((ids.len(), keyed.iter().filter(|answer| !answer.replayed).count()), (2, 2));
+    assert_eq!(rows(&pool).await, (4, 4, 4));
+    shop.close().await;
+}
+
+#[tokio::test]
+async fn what_comes_beyond_the_orders_that_may_be_under_way_is_refused_at_once_and_the_others_are_taken() {
+    let database = Servers::shared().await.database("orders").await;
+    let pool = database.pool().await;
+    let shop = Shop::open_at(database.url(), NOWHERE, &["--orders-at-once", "3"]).await;
+    shop.ready().await;
+    let blocker = hold_orders(&pool).await;
+    let sent: Vec<_> = (1..=3).map(|user| send(&shop, user, None)).collect();
+    under_way(&shop, 3).await;
+    // No body, so nothing can have been read of it.
+    let refused = shop.client.post(shop.url("/api/order")).send().await.unwrap();
+    assert_eq!(refused.headers()["retry-after"], "1");
+    let refused = Answer::read(refused).await;
+    refused.is_problem(503);
+    assert!(refused.body["error"].as_str().unwrap().contains("not taken"), "{}", refused.body);
+    assert_eq!(shop.get_once("/api/products").await.status, 200, "who reads is not concerned");
+    blocker.commit().await.unwrap();
+    for answer in join_all(sent).await {
+        answer.unwrap().order_id();
+    }
+    shop.order_once().await.order_id();
+    assert_eq!(rows(&pool).await, (4, 4, 4));
+    let metrics = shop.client.get(shop.url("/metrics")).send().await.unwrap().text().await.unwrap();
+    assert!(metrics.contains("orders_total{outcome=\"overloaded\"} 1"), "{metrics}");
+    shop.close().await;
+}

@@ -5,11 +5,11 @@
 # folder and on free ports. The data of `./dev up` is never touched and both may run side by side, though they then share the processors: for figures to
 # quote, nothing else should run. The settings are those of the code or, for tracing, of .env.example, whatever .env or the environment says.
 
-BENCH_USAGE="./dev bench relay|consumer|tracing [--quick] [--json FILE] [--only PART,..]; tracing also takes [--shares SHARE,..]"
+BENCH_USAGE="./dev bench relay|consumer|orders|tracing [--quick] [--json FILE] [--only PART,..]; tracing also takes [--shares SHARE,..]"
 
 bench_command() {
     local what=${1-} arguments=() status=0 name
-    [[ $what == relay || $what == consumer || $what == tracing ]] || fail "bench needs to know what to measure" "$BENCH_USAGE"
+    [[ $what == relay || $what == consumer || $what == orders || $what == tracing ]] || fail "bench needs to know what to measure" "$BENCH_USAGE"
     shift
     while (($# > 0)); do
         case $1 in
@@ -37,8 +37,14 @@ bench_command() {
                 -cp "$(kafka_libs)/*" org.apache.kafka.tools.ProducerPerformance)
             ;;
         consumer) bench_engine ;;
+        orders)
+            # When an effect was committed is what this benchmark asks PostgreSQL for.
+            COMMIT_TIMES=yes bench_system "postgres redis kafka"
+            arguments+=(--folder "$LOGS" --programs "$PROGRAMS" --redis-pid "$(running_process "$BENCH/redis.pid")"
+                --pgbench "$(postgres_bin "")/pgbench")
+            ;;
         tracing)
-            bench_system
+            bench_system "postgres redis kafka jaeger"
             arguments+=(--folder "$LOGS" --programs "$PROGRAMS" --collector "http://127.0.0.1:$OTLP_PORT")
             for name in redis jaeger; do arguments+=("--$name-pid" "$(running_process "$BENCH/$name.pid")"); done
             ;;
@@ -60,14 +66,15 @@ bench_engine() {
 }
 
 # Servers for the whole system, whose programs loadtest starts.
-bench_system() {
+bench_system() { # NAMES
     load_settings_on_free_ports
     # shellcheck disable=SC2034 # Read in stack.sh.
     SERVERS=$BENCH LOGS=$BENCH/logs
     export PROVIDER_SIM_JOURNAL=$BENCH/provider-sim.jsonl
     mkdir -p "$LOGS"
     write_settings "$BENCH" dev "$POSTGRES_PORT,$REDIS_PORT,$KAFKA_PORT"
-    bench_servers "postgres redis kafka jaeger"
+    if [[ -n ${COMMIT_TIMES-} ]]; then echo COMMIT_TIMES=yes >>"$BENCH/settings"; fi
+    bench_servers "$1"
     prepare_data
     # So that no order meets an empty shelf.
     with_progress "Restocking" "$LOGS/restock.log" "$(service_binary ops)" restock all 1000000 ||

@@ -134,6 +134,8 @@ start_postgres() { # DIR
     else
         options+=(-c max_connections=200 -c shared_buffers=256MB)
     fi
+    # Notes when each transaction was committed.
+    if [[ -n $(setting "$dir" COMMIT_TIMES) ]]; then options+=(-c track_commit_timestamp=on); fi
     launch "$dir/postgres.pid" "$dir/postgres.log" \
         "${AS_POSTGRES[@]}" "$bin/postgres" -D "$data" -p "$port" "${options[@]}"
     wait_until 30 "$dir/postgres.pid" "$bin/pg_isready" -q -t 1 -h 127.0.0.1 -p "$port" || did_not_start "$dir" postgres

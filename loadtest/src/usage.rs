@@ -51,6 +51,19 @@ impl Watched {
         }
     }
 
+    /// What is resident of each now, in MiB; of a family without what its members share counted twice.
+    ///
+    /// # Errors
+    /// One of them has ended, or the kernel does not say.
+    pub(crate) fn resident(&self) -> anyhow::Result<BTreeMap<&'static str, f64>> {
+        self.0.iter().map(|(name, kind)| Ok((*name, resident(name, *kind)?))).collect()
+    }
+
+    /// The most that was resident of each at a time, in MiB, where it is known.
+    pub(crate) fn peaks(&self) -> BTreeMap<&'static str, f64> {
+        self.0.iter().filter_map(|(name, kind)| Some((*name, memory(*kind)?))).collect()
+    }
+
     /// What they have used so far.
     ///
     /// # Errors
@@ -115,6 +128,29 @@ fn memory(kind: Kind) -> Option<f64> {
     let Kind::Alone(pid) = kind else { return None };
     let status = Process::new(pid).and_then(|process| process.status()).ok()?;
     Some(status.vmhwm? as f64 / 1024.0)
+}
+
+fn resident(name: &str, kind: Kind) -> anyhow::Result<f64> {
+    let kibibytes = match kind {
+        Kind::Alone(pid) => {
+            let status = Process::new(pid).and_then(|process| process.status());
+            status.with_context(|| format!("{name} has ended"))?.vmrss.unwrap_or_default()
+        }
+        Kind::Family(pid) => {
+            let members = all_processes()?.filter_map(Result::ok);
+            let members =
+                members.filter(|member| member.stat().is_ok_and(|stat| stat.pid == pid || stat.ppid == pid));
+            members.filter_map(|member| proportional(&member)).sum()
+        }
+    };
+    Ok(kibibytes as f64 / 1024.0)
+}
+
+/// Of a page that several processes share, each has its part, in KiB. `None`: it has ended meanwhile, or may not be looked at.
+fn proportional(process: &Process) -> Option<u64> {
+    let rollup = process.smaps_rollup().ok()?;
+    let bytes: u64 = rollup.memory_map_rollup.iter().filter_map(|map| map.extension.map.get("Pss")).sum();
+    Some(bytes / 1024)
 }
 
 fn ticks(ticks: u64) -> Duration {

@@ -1,6 +1,7 @@
 //! `loadtest bench`: how fast the relay and the consumer runtime are, and what tracing costs, each beside a reference in the same run.
 
 pub mod consumer;
+pub mod orders;
 pub mod relay;
 pub mod report;
 pub mod tracing;
@@ -9,10 +10,12 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use messaging::KafkaSettings;
 
+use crate::chaos::audit;
 use crate::config::OrdersDatabase;
+use crate::system::SystemArgs;
 use crate::usage::Machine;
 use report::Report;
 
@@ -32,6 +35,8 @@ enum What {
     Consumer(consumer::Settings),
     /// What tracing costs: orders through the whole system, sampled and not
     Tracing(Box<tracing::Settings>),
+    /// Orders: how many are taken and go through, how soon, beyond that what happens, and what it takes
+    Orders(Box<orders::Settings>),
 }
 
 /// What all benchmarks take.
@@ -82,6 +87,7 @@ async fn bench(what: &What) -> anyhow::Result<Report> {
         What::Relay(settings) => ("relay", &settings.common, relay::measure(settings).await?),
         What::Consumer(settings) => ("consumer", &settings.common, consumer::measure(settings).await?),
         What::Tracing(settings) => ("tracing", &settings.common, tracing::measure(settings).await?),
+        What::Orders(settings) => ("orders", &settings.common, orders::measure(settings).await?),
     };
     let report = Report {
         bench,
@@ -98,4 +104,19 @@ async fn bench(what: &What) -> anyhow::Result<Report> {
             .with_context(|| format!("{} cannot be written", file.display()))?;
     }
     Ok(report)
+}
+
+/// An error unless all that was accepted had its effects, once.
+async fn audit_all(system: &SystemArgs, accepted: u64) -> anyhow::Result<()> {
+    progress(format!("auditing {accepted} orders"));
+    let audit = audit::audit(&system.programs.join("ops")).await?;
+    if audit.accepted.orders != accepted {
+        bail!("the database has {} orders, and clients know of {accepted}", audit.accepted.orders);
+    }
+    if let Some(row) = audit.stages.iter().find(|row| row.findings() > 0) {
+        let example = row.examples.first();
+        let example = example.map(|example| format!(", for example {}: {}", example.subject, example.detail));
+        bail!("the audit has {} findings in {}{}", row.findings(), row.stage, example.unwrap_or_default());
+    }
+    Ok(())
 }

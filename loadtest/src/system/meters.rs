@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 
 use super::programs::Program;
 
@@ -22,6 +22,19 @@ pub(crate) struct Counts {
     pub(crate) exported: u64,
     /// Spans that are lost.
     pub(crate) dropped: u64,
+}
+
+impl Counts {
+    /// Orders that each stage was done with since `before`.
+    ///
+    /// # Errors
+    /// There are other stages than before.
+    pub(crate) fn since(&self, before: &Self) -> anyhow::Result<Vec<u64>> {
+        if self.done.len() != before.done.len() {
+            bail!("a process counts something else than before");
+        }
+        Ok(self.done.iter().zip(&before.done).map(|(now, before)| now.saturating_sub(*before)).collect())
+    }
 }
 
 impl Meters {

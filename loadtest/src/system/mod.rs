@@ -2,6 +2,7 @@
 
 pub(crate) mod meters;
 pub(crate) mod programs;
+pub(crate) mod running;
 
 use std::path::PathBuf;
 

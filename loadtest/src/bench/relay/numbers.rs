@@ -7,15 +7,15 @@ pub(super) type Sample = (Duration, u64);
 
 /// Three percentiles, in milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Percentiles {
-    pub(super) p50: f64,
-    pub(super) p95: f64,
-    pub(super) p99: f64,
+pub(in crate::bench) struct Percentiles {
+    pub(in crate::bench) p50: f64,
+    pub(in crate::bench) p95: f64,
+    pub(in crate::bench) p99: f64,
 }
 
 impl Percentiles {
     /// Of all `latencies`, by the nearest rank: each is one that occurred. `None` if there are none.
-    pub(super) fn of(mut latencies: Vec<Duration>) -> Option<Self> {
+    pub(in crate::bench) fn of(mut latencies: Vec<Duration>) -> Option<Self> {
         latencies.sort_unstable();
         let at = |percent: usize| {
             let rank = (latencies.len() * percent).div_ceil(100).max(1);
@@ -25,7 +25,7 @@ impl Percentiles {
     }
 
     /// Each with its name.
-    pub(super) fn named(self) -> [(&'static str, f64); 3] {
+    pub(in crate::bench) fn named(self) -> [(&'static str, f64); 3] {
         [("p50", self.p50), ("p95", self.p95), ("p99", self.p99)]
     }
 }

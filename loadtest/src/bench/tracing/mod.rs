@@ -13,8 +13,7 @@ mod system;
 use anyhow::{Context, bail};
 
 use super::report::Figure;
-use super::{Common, progress};
-use crate::chaos::audit;
+use super::{Common, audit_all, progress};
 use crate::load::Shop;
 use crate::system::SystemArgs;
 use modes::{Tally, Tracing};
@@ -102,7 +101,7 @@ async fn sampled(settings: &Settings, accepted: &mut u64) -> anyhow::Result<Vec<
             tally.add(outcome);
         }
     }
-    audit_all(settings, *accepted).await?;
+    audit_all(&settings.system, *accepted).await?;
     system.stop().await?;
     let [off, on @ ..] = tallies.as_slice() else { bail!("no mode was measured") };
     Ok(modes::figures("sampled", off, settings.shares.iter().copied().zip(on)))
@@ -132,7 +131,7 @@ async fn configured(settings: &Settings, accepted: &mut u64) -> anyhow::Result<V
     }
     // The audit asks the provider what it has delivered, so it has to run.
     let system = System::start(settings, Tracing::Off).await?;
-    audit_all(settings, *accepted).await?;
+    audit_all(&settings.system, *accepted).await?;
     system.stop().await?;
     let [off, on @ ..] = tallies.as_slice() else { bail!("no mode was measured") };
     Ok(modes::figures("configured", off, shares.zip(on)))
@@ -141,21 +140,6 @@ async fn configured(settings: &Settings, accepted: &mut u64) -> anyhow::Result<V
 /// The order in which `modes` have their turns: there and, the next time, back again, so that what changes with time falls on all of them alike.
 fn turns(round: u64, modes: usize) -> impl Iterator<Item = usize> {
     (0..modes).map(move |place| if round.is_multiple_of(2) { place } else { modes - 1 - place })
-}
-
-/// An error unless all that was accepted had its effects, once.
-async fn audit_all(settings: &Settings, accepted: u64) -> anyhow::Result<()> {
-    progress(format!("auditing {accepted} orders"));
-    let audit = audit::audit(&settings.system.programs.join("ops")).await?;
-    if audit.accepted.orders != accepted {
-        bail!("the database has {} orders, and clients know of {accepted}", audit.accepted.orders);
-    }
-    if let Some(row) = audit.stages.iter().find(|row| row.findings() > 0) {
-        let example = row.examples.first();
-        let example = example.map(|example| format!(", for example {}: {}", example.subject, example.detail));
-        bail!("the audit has {} findings in {}{}", row.findings(), row.stage, example.unwrap_or_default());
-    }
-    Ok(())
 }
 
 /// A client of the shop at `address`, which gives up after `timeout`.

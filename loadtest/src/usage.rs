@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use procfs::process::{Process, all_processes};
-use procfs::{CurrentSI, KernelStats};
+use procfs::sys::kernel::Version as KernelVersion;
+use procfs::{CpuInfo, Current, CurrentSI, KernelStats, Meminfo};
 
 use crate::bench::report::{Spent, Used};
 
@@ -165,6 +166,16 @@ pub(crate) struct Machine {
 }
 
 impl Machine {
+    /// Processor, memory and kernel in one line; what the kernel does not say is left out.
+    pub(crate) fn name() -> String {
+        let processor = CpuInfo::current().ok().and_then(|all| all.model_name(0).map(str::to_owned));
+        let memory = Meminfo::current().ok().map(|memory| format!("{} MiB", memory.mem_total >> 20));
+        let kernel = KernelVersion::current().ok();
+        let kernel =
+            kernel.map(|KernelVersion { major, minor, patch }| format!("Linux {major}.{minor}.{patch}"));
+        [processor, memory, kernel].into_iter().flatten().collect::<Vec<_>>().join(", ")
+    }
+
     /// What was counted so far; `None` where the kernel does not count it.
     pub(crate) fn read() -> Option<Self> {
         let total = KernelStats::current().ok()?.total;

@@ -11,6 +11,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::{Context, bail};
+use chrono::{SecondsFormat, Utc};
 use messaging::KafkaSettings;
 
 use crate::chaos::audit;
@@ -48,6 +49,9 @@ pub struct Common {
     /// Write the report as JSON, too
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
+    /// What else a reader of the report should know, the commit or a version: may be given many times
+    #[arg(long, value_name = "NAME=VALUE", value_parser = about)]
+    pub about: Vec<(String, String)>,
     /// Process id of PostgreSQL's first process
     #[arg(long, value_name = "NUMBER")]
     pub postgres_pid: i32,
@@ -60,6 +64,11 @@ pub struct Common {
     /// Brokers.
     #[command(flatten)]
     pub kafka: KafkaSettings,
+}
+
+fn about(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE")?;
+    Ok((name.to_owned(), value.to_owned()))
 }
 
 /// Says what is going on. Not part of the report, which is what stands on the standard output.
@@ -92,6 +101,9 @@ async fn bench(what: &What) -> anyhow::Result<Report> {
     let report = Report {
         bench,
         quick: common.quick,
+        at: Utc::now().to_rfc3339_opts(SecondsFormat::Secs, true),
+        machine: Machine::name(),
+        about: common.about.iter().cloned().collect(),
         cores: std::thread::available_parallelism().map_or(1, usize::from),
         stolen_percent: machine.and_then(Machine::stolen_percent),
         seconds: began.elapsed().as_secs_f64(),

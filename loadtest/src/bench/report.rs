@@ -188,6 +188,12 @@ pub struct Report {
     pub bench: &'static str,
     /// The short form: enough to see that it works, too little to quote.
     pub quick: bool,
+    /// When it ended, in UTC.
+    pub at: String,
+    /// Processor, memory and kernel, as the machine names them.
+    pub machine: String,
+    /// The commit and the versions, as far as the caller said them.
+    pub about: BTreeMap<String, String>,
     /// Cores that the machine says it has.
     pub cores: usize,
     /// Part of the processors' time that the machine below took for others while the benchmark ran, in percent.
@@ -357,7 +363,17 @@ mod tests {
     use super::*;
 
     fn report(figures: Vec<Figure>) -> Report {
-        Report { bench: "relay", quick: false, cores: 2, stolen_percent: Some(1.25), seconds: 61.0, figures }
+        Report {
+            bench: "relay",
+            quick: false,
+            at: "2026-01-31T12:00:00Z".to_owned(),
+            machine: "a processor".to_owned(),
+            about: BTreeMap::new(),
+            cores: 2,
+            stolen_percent: Some(1.25),
+            seconds: 61.0,
+            figures,
+        }
     }
 
     #[test]

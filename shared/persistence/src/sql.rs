@@ -1,10 +1,12 @@
 //! Statements as spans, by OpenTelemetry's conventions for database clients. Nothing is made of a statement in a trace that is not sampled.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{PgPool, Postgres, Transaction};
 use telemetry::span::{Call, SpanKind, attribute, names};
+
+use crate::grouped::NotDone;
 
 /// Where the statements of this process go. A process has one database, and its first pool says which.
 static SERVER: OnceLock<Server> = OnceLock::new();
@@ -53,6 +55,43 @@ pub async fn commit(transaction: Transaction<'static, Postgres>) -> Result<(), s
     statement("COMMIT", "", 1, transaction.commit()).await
 }
 
+/// What one caller gets of a statement that did the work of several.
+#[derive(Clone, Debug)]
+pub struct Shared<T> {
+    /// For how many it was.
+    pub items: usize,
+    /// The caller's own part.
+    pub result: Result<T, Arc<sqlx::Error>>,
+}
+
+/// Why a caller got nothing of a shared statement.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum SharedError {
+    /// It was not begun for this caller, or nobody knows how it ended.
+    #[error(transparent)]
+    NotDone(#[from] NotDone),
+    /// The statement failed.
+    #[error(transparent)]
+    Database(Arc<sqlx::Error>),
+}
+
+/// As [`Traced::traced`], for a statement that another task carries out, perhaps for several callers at once: each of them has a span of it in its own trace,
+/// from when it began to wait for its turn.
+pub async fn shared<T>(
+    operation: &'static str,
+    table: &'static str,
+    work: impl Future<Output = Result<Shared<T>, NotDone>>,
+) -> Result<T, SharedError> {
+    let mut call = call(operation, table);
+    let done =
+        work.await.inspect_err(|not_done| call.failed(not_done_kind(*not_done), not_done.to_string()))?;
+    batch_size(&mut call, done.items);
+    done.result.map_err(|error| {
+        failed(&mut call, &error);
+        SharedError::Database(error)
+    })
+}
+
 async fn statement<T>(
     operation: &'static str,
     table: &'static str,
@@ -62,8 +101,17 @@ async fn statement<T>(
     if !telemetry::is_sampled() {
         return work.await;
     }
+    let mut call = call(operation, table);
+    batch_size(&mut call, items);
+    work.await.inspect_err(|error| failed(&mut call, error))
+}
+
+fn call(operation: &'static str, table: &'static str) -> Call {
+    if !telemetry::is_sampled() {
+        return Call::default();
+    }
     let summary = if table.is_empty() { operation.to_owned() } else { format!("{operation} {table}") };
-    let mut call = Call::here(summary.clone(), SpanKind::Client, || {
+    Call::here(summary.clone(), SpanKind::Client, || {
         let mut all = vec![
             attribute(names::DB_SYSTEM_NAME, "postgresql"),
             attribute(names::DB_OPERATION_NAME, operation),
@@ -72,27 +120,37 @@ async fn statement<T>(
         if !table.is_empty() {
             all.push(attribute(names::DB_COLLECTION_NAME, table));
         }
-        if items > 1 {
-            all.push(attribute(names::DB_OPERATION_BATCH_SIZE, i64::try_from(items).unwrap_or(i64::MAX)));
-        }
         if let Some(server) = SERVER.get() {
             all.push(attribute(names::SERVER_ADDRESS, server.address.clone()));
             all.push(attribute(names::SERVER_PORT, i64::from(server.port)));
             all.extend(server.database.clone().map(|name| attribute(names::DB_NAMESPACE, name)));
         }
         all
-    });
-    let result = work.await;
-    if let Err(error) = &result {
-        match error.as_database_error().and_then(|error| error.code()) {
-            Some(code) => {
-                call.set(names::DB_RESPONSE_STATUS_CODE, code.clone().into_owned());
-                call.failed(code.into_owned(), "the database refused the statement");
-            }
-            None => call.failed(kind(error), "the statement did not come through"),
-        }
+    })
+}
+
+fn batch_size(call: &mut Call, items: usize) {
+    if items > 1 {
+        call.set(names::DB_OPERATION_BATCH_SIZE, i64::try_from(items).unwrap_or(i64::MAX));
     }
-    result
+}
+
+fn failed(call: &mut Call, error: &sqlx::Error) {
+    match error.as_database_error().and_then(|error| error.code()) {
+        Some(code) => {
+            call.set(names::DB_RESPONSE_STATUS_CODE, code.clone().into_owned());
+            call.failed(code.into_owned(), "the database refused the statement");
+        }
+        None => call.failed(kind(error), "the statement did not come through"),
+    }
+}
+
+fn not_done_kind(not_done: NotDone) -> &'static str {
+    match not_done {
+        NotDone::Full => "full",
+        NotDone::Late(_) => "late",
+        NotDone::Unknown => "unknown",
+    }
 }
 
 /// Of errors that the database did not name.

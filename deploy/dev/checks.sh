@@ -108,10 +108,10 @@ sqlx_databases() {
         for file in "$folder"*.sql; do sqlx_apply "$url" "$file"; done
         export "${name^^}_DATABASE_URL=$url"
     done
-    # The shared persistence crate has SQL too: the outbox's, which is in orders, and the inbox's, which every consumer has.
+    # The shared persistence crate has SQL too: the outbox's, which is in orders, the inbox's, which every consumer has, and that of deliveries.
     postgres_psql "$TEMPORARY" -c "CREATE DATABASE persistence" postgres
     export PERSISTENCE_DATABASE_URL=postgres://postgres@127.0.0.1:$port/persistence
-    for file in migrations/orders/*.sql migrations/email/0001_inbox.sql migrations/email/0003_horizon.sql; do
+    for file in migrations/orders/*.sql migrations/email/*.sql; do
         sqlx_apply "$PERSISTENCE_DATABASE_URL" "$file"
     done
 }

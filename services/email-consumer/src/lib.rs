@@ -5,13 +5,14 @@ mod confirmation;
 mod handler;
 mod mailer;
 mod server;
-mod store;
+mod session;
 
 use std::sync::Arc;
 
 use anyhow::Context;
 use consumer_service::{ConsumerService, Group};
 use contracts::decode_order_created;
+use persistence::deliveries::{self, Deliveries};
 use sqlx::migrate::Migrator;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -24,8 +25,8 @@ pub use server::{BadSmtpUrl, SmtpServer};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/email");
 
-/// A delivery holds a connection for a moment before and after its call of the provider, and none meanwhile.
-const DATABASE_CONNECTIONS: u32 = 8;
+/// Those of the deliveries, and others for the operator's word, for health and for housekeeping.
+const DATABASE_CONNECTIONS: u32 = deliveries::CONNECTIONS + 2;
 
 /// Consumes order events until `shutdown`; `listener` is for the health routes.
 pub async fn run(config: Config, listener: TcpListener, shutdown: CancellationToken) -> anyhow::Result<()> {
@@ -38,8 +39,10 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: CancellationTo
     let mailer = Mailer::new(config.smtp, config.smtp_timeout).keeping(config.in_flight.into());
     mailer.calls().register(service.metrics());
     let mailer = Arc::new(mailer);
-    let handler = Confirmations::new(service.pool(), Arc::clone(&mailer), config.from);
+    let (deliveries, work) = Deliveries::new(&service.pool(), config.in_flight.into());
+    let handler = Confirmations::new(deliveries, Arc::clone(&mailer), config.from);
     service
+        .beside("deliveries", async { Ok(work.await?) })
         .dependency("smtp", move || mailer.state())
         .run(decode_order_created, handler, listener, shutdown)
         .await

@@ -11,11 +11,11 @@ use std::time::Duration;
 use consumer_service::ProviderCalls;
 use lettre::Message;
 use lettre::transport::smtp;
-use lettre::transport::smtp::client::AsyncSmtpConnection;
 use telemetry::span::{Call, SpanKind, attribute, names};
 use tokio::time::{Instant, timeout};
 
 use crate::server::SmtpServer;
+use crate::session::Session;
 
 /// Idle connections that are kept, unless the caller says otherwise.
 const KEPT: usize = 16;
@@ -58,7 +58,7 @@ pub struct Mailer {
 }
 
 struct Idle {
-    connection: AsyncSmtpConnection,
+    session: Session,
     since: Instant,
 }
 
@@ -115,15 +115,15 @@ impl Mailer {
     }
 
     async fn try_send(&self, mail: &Message) -> Result<(), SendError> {
-        let mut connection = match timeout(self.timeout, self.connection()).await {
-            Ok(Ok(connection)) => connection,
+        let mut session = match timeout(self.timeout, self.session()).await {
+            Ok(Ok(session)) => session,
             Ok(Err(error)) => return Err(SendError::NoSession(kind(&error))),
             Err(_) => return Err(SendError::NoSession(format!("nothing within {:?}", self.timeout))),
         };
-        // On an error lettre has said goodbye already; dropping the connection closes it.
-        match timeout(self.timeout, connection.send(mail.envelope(), &mail.formatted())).await {
-            Ok(Ok(_)) => {
-                self.keep(connection);
+        // On an error the session is over; dropping it closes the connection.
+        match timeout(self.timeout, session.send(mail)).await {
+            Ok(Ok(())) => {
+                self.keep(session);
                 Ok(())
             }
             Ok(Err(error)) => Err(refusal(&error)),
@@ -131,11 +131,11 @@ impl Mailer {
         }
     }
 
-    /// The connection that was used last, so that the others grow old and go; else a new one.
-    async fn connection(&self) -> Result<AsyncSmtpConnection, smtp::Error> {
+    /// The session that was used last, so that the others grow old and go; else a new one.
+    async fn session(&self) -> Result<Session, smtp::Error> {
         while let Some(mut kept) = self.take() {
-            if kept.since.elapsed() <= TRUSTED_IDLE || kept.connection.test_connected().await {
-                return Ok(kept.connection);
+            if kept.since.elapsed() <= TRUSTED_IDLE || kept.session.is_alive().await {
+                return Ok(kept.session);
             }
         }
         self.server.connect().await
@@ -147,10 +147,10 @@ impl Mailer {
         idle.pop()
     }
 
-    fn keep(&self, connection: AsyncSmtpConnection) {
+    fn keep(&self, session: Session) {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         if idle.len() < self.kept {
-            idle.push(Idle { connection, since: Instant::now() });
+            idle.push(Idle { session, since: Instant::now() });
         }
     }
 }

@@ -5,10 +5,13 @@ use std::str::FromStr;
 
 use lettre::transport::smtp::authentication::{Credentials, Mechanism};
 use lettre::transport::smtp::client::{AsyncSmtpConnection, TlsParameters};
+use lettre::transport::smtp::commands::Ehlo;
 use lettre::transport::smtp::extension::ClientId;
 use lettre::transport::smtp::{self};
 use percent_encoding::percent_decode_str;
 use url::{Host, Url};
+
+use crate::session::{Session, offers_pipelining};
 
 /// Where mail is handed in, and how.
 #[derive(Clone)]
@@ -92,7 +95,7 @@ impl SmtpServer {
     }
 
     /// Opens a session: connected, encrypted if so asked, greeted and logged in.
-    pub(crate) async fn connect(&self) -> Result<AsyncSmtpConnection, smtp::Error> {
+    pub(crate) async fn connect(&self) -> Result<Session, smtp::Error> {
         let hello = ClientId::default();
         let wrapped = match self.security {
             Security::Wrapped => Some(TlsParameters::new(self.host.clone())?),
@@ -105,10 +108,12 @@ impl SmtpServer {
         if self.security == Security::Upgrade {
             connection.starttls(TlsParameters::new(self.host.clone())?, &hello).await?;
         }
+        // lettre has asked too, and keeps of the answer only what it uses itself.
+        let pipelining = offers_pipelining(&connection.command(Ehlo::new(hello)).await?);
         if let Some(credentials) = &self.credentials {
             connection.auth(&[Mechanism::Plain, Mechanism::Login], credentials).await?;
         }
-        Ok(connection)
+        Ok(Session::new(connection, pipelining))
     }
 }
 

@@ -4,26 +4,26 @@ use std::sync::Arc;
 
 use contracts::{Envelope, OrderCreated};
 use messaging::consumer::{Answer, Delivery, Handler};
+use persistence::deliveries::{Deliveries, Taken};
+use persistence::errors;
 use persistence::inbox::{self, Arrival, BeyondHorizon};
-use persistence::{errors, sql};
-use sqlx::PgPool;
+use persistence::sql::SharedError;
 
 use crate::gateway::{Gateway, SendError, TextMessage};
-use crate::store;
 
 /// Sends one text message per accepted order.
 ///
 /// The message goes out before the inbox row is written, so a crash in between sends it again, under the same
 /// Idempotency-Key: at least once towards the gateway, and once to the customer if the gateway honours the key.
 pub struct Confirmations {
-    pool: PgPool,
+    deliveries: Deliveries,
     gateway: Arc<Gateway>,
 }
 
 #[derive(Debug, thiserror::Error)]
 enum Failure {
     #[error("the sms database failed: {0}")]
-    Database(#[from] sqlx::Error),
+    Database(#[from] SharedError),
     #[error("{0}")]
     BeyondHorizon(BeyondHorizon),
     #[error(transparent)]
@@ -31,15 +31,15 @@ enum Failure {
 }
 
 impl Confirmations {
-    /// Confirmations over `gateway`, noted in the database behind `pool`.
-    pub fn new(pool: PgPool, gateway: Arc<Gateway>) -> Self {
-        Self { pool, gateway }
+    /// Confirmations over `gateway`, noted as `deliveries`.
+    pub fn new(deliveries: Deliveries, gateway: Arc<Gateway>) -> Self {
+        Self { deliveries, gateway }
     }
 
     async fn confirm(&self, event: &Envelope<OrderCreated>, delivery: &Delivery) -> Result<(), Failure> {
         let (id, occurred_at) = (event.id, event.occurred_at);
         let known = inbox::Event { id, occurred_at, beyond_horizon: delivery.beyond_horizon };
-        match inbox::arrival(&self.pool, known).await? {
+        match self.deliveries.arrival(known).await? {
             Arrival::First => {}
             Arrival::Repeat => {
                 delivery.repeated();
@@ -53,19 +53,16 @@ impl Confirmations {
         // No transaction is open while the gateway takes its time.
         self.gateway.send(event.id, &message).await?;
 
-        let mut transaction = sql::begin(&self.pool).await?;
+        let taken = Taken { event: known, order_id: order.order_id, message_id: event.id.to_string() };
         // A twin may have come first meanwhile. To pass the horizon meanwhile an event has to be a retention old to the second; it is a dead
         // letter then, and its repeat carries the same Idempotency-Key.
-        match inbox::first_delivery(&mut transaction, known).await? {
+        match self.deliveries.note(taken).await? {
             Arrival::First => {
-                let message_id = event.id.to_string();
-                store::insert_delivery(&mut transaction, event.id, order.order_id, &message_id).await?;
+                tracing::debug!(order_id = %event.data.order_id, "order confirmed by text message")
             }
             Arrival::Repeat => delivery.repeated(),
             Arrival::BeyondHorizon(beyond) => return Err(Failure::BeyondHorizon(beyond)),
         }
-        sql::commit(transaction).await?;
-        tracing::info!(order_id = %event.data.order_id, "order confirmed by text message");
         Ok(())
     }
 }
@@ -92,7 +89,9 @@ fn answer(failure: &Failure) -> Answer {
         Failure::Gateway(SendError::Transient(_)) => Answer::Retry(reason),
         Failure::BeyondHorizon(_) | Failure::Gateway(SendError::Permanent(_)) => Answer::Poison(reason),
         Failure::Gateway(SendError::NoAnswer(_) | SendError::NotServed(_)) => Answer::Unavailable(reason),
-        Failure::Database(error) if errors::is_fault_of_the_data(error) => Answer::Poison(reason),
+        Failure::Database(SharedError::Database(error)) if errors::is_fault_of_the_data(error) => {
+            Answer::Poison(reason)
+        }
         // Also what waiting alone does not mend, a missing table say: the mistake is ours and not the order's, so the order
         // waits for the mend instead of going to dead letters.
         Failure::Database(_) => Answer::Unavailable(reason),

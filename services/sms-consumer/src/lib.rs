@@ -3,13 +3,13 @@
 mod config;
 mod gateway;
 mod handler;
-mod store;
 
 use std::sync::Arc;
 
 use anyhow::Context;
 use consumer_service::{ConsumerService, Group};
 use contracts::decode_order_created;
+use persistence::deliveries::{self, Deliveries};
 use sqlx::migrate::Migrator;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -20,8 +20,8 @@ pub use handler::Confirmations;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/sms");
 
-/// A delivery holds a connection for a moment before and after its call of the provider, and none meanwhile.
-const DATABASE_CONNECTIONS: u32 = 8;
+/// Those of the deliveries, and others for the operator's word, for health and for housekeeping.
+const DATABASE_CONNECTIONS: u32 = deliveries::CONNECTIONS + 2;
 
 /// Consumes order events until `shutdown`; `listener` is for the health routes.
 pub async fn run(config: Config, listener: TcpListener, shutdown: CancellationToken) -> anyhow::Result<()> {
@@ -34,8 +34,10 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: CancellationTo
     let gateway = Gateway::new(config.gateway_url, config.gateway_token.as_ref(), config.gateway_timeout)?;
     gateway.calls().register(service.metrics());
     let gateway = Arc::new(gateway);
-    let handler = Confirmations::new(service.pool(), Arc::clone(&gateway));
+    let (deliveries, work) = Deliveries::new(&service.pool(), config.in_flight.into());
+    let handler = Confirmations::new(deliveries, Arc::clone(&gateway));
     service
+        .beside("deliveries", async { Ok(work.await?) })
         .dependency("gateway", move || gateway.state())
         .run(decode_order_created, handler, listener, shutdown)
         .await

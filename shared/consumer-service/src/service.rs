@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use axum::Router;
+use futures::future::BoxFuture;
 use messaging::consumer::{
     self, BatchHandler, ConsumerError, ConsumerSettings, ConsumerStatus, Decode, Handler,
 };
@@ -41,6 +42,9 @@ pub struct Group {
     pub migrations: &'static Migrator,
 }
 
+/// A part of the process that the handler needs.
+type Beside = BoxFuture<'static, anyhow::Result<()>>;
+
 /// A process around one consumer group, not yet started.
 pub struct ConsumerService {
     group: Group,
@@ -51,6 +55,7 @@ pub struct ConsumerService {
     inbox_retention: Retention,
     unanswered: Unanswered,
     metrics: Metrics,
+    beside: Vec<(&'static str, Beside)>,
     /// How the group consumes; to be changed before the start.
     pub settings: ConsumerSettings,
 }
@@ -77,7 +82,19 @@ impl ConsumerService {
         let (routes, inbox_retention) = (Router::new(), args.inbox_retention);
         let metrics = Metrics::new();
         persistence::metrics::pools(&metrics, &[(group.service, &pool)]);
-        Ok(Self { group, pool, status, health, routes, inbox_retention, unanswered, metrics, settings })
+        let beside = Vec::new();
+        Ok(Self {
+            group,
+            pool,
+            status,
+            health,
+            routes,
+            inbox_retention,
+            unanswered,
+            metrics,
+            beside,
+            settings,
+        })
     }
 
     /// The database.
@@ -99,6 +116,17 @@ impl ConsumerService {
         state: impl Fn() -> Result<(), String> + Send + Sync + 'static,
     ) -> Self {
         self.health = self.health.optional(name, move || ready(state()));
+        self
+    }
+
+    /// Runs `work` that the handler needs, and fails when it fails. It goes on while the consumer drains, so it has to end by itself when the handler is dropped.
+    #[must_use]
+    pub fn beside(
+        mut self,
+        name: &'static str,
+        work: impl Future<Output = anyhow::Result<()>> + Send + 'static,
+    ) -> Self {
+        self.beside.push((name, Box::pin(work)));
         self
     }
 
@@ -154,8 +182,18 @@ impl ConsumerService {
     where
         F: Future<Output = Result<(), ConsumerError>> + Send + 'static,
     {
-        let Self { group, pool, status, health, routes, inbox_retention, unanswered, metrics, settings } =
-            self;
+        let Self {
+            group,
+            pool,
+            status,
+            health,
+            routes,
+            inbox_retention,
+            unanswered,
+            metrics,
+            beside,
+            settings,
+        } = self;
         let health = health.not_ready_yet().build();
         settings.metrics.register(&metrics, &status);
         let routes = routes.merge(health.routes()).merge(scrape::routes(&metrics, &health));
@@ -179,6 +217,15 @@ impl ConsumerService {
         supervisor.spawn("intake", until(shutdown.clone(), told));
         let kept = keep_house(group, pool, kafka, inbox_retention, unanswered, prepared.clone());
         supervisor.spawn("inbox", until(shutdown.clone(), kept));
+        for (name, work) in beside {
+            let stop = shutdown.clone();
+            supervisor.spawn(name, async move {
+                work.await?;
+                // A consumer that fails drops its handler: the failure to tell is the consumer's.
+                stop.cancelled().await;
+                Ok(())
+            });
+        }
         supervisor.spawn("consumer", async move {
             tokio::select! {
                 () = prepared.cancelled() => {}

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+pub mod deliveries;
 pub mod errors;
 pub mod grouped;
 pub mod held;

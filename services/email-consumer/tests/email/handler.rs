@@ -5,6 +5,7 @@ use std::sync::Arc;
 use contracts::{Envelope, OrderCreated};
 use email_consumer::{Confirmations, Mailer, SmtpServer, message_id};
 use messaging::consumer::{Answer, Delivery, Handler};
+use persistence::deliveries::Deliveries;
 use serde_json::json;
 use sqlx::PgPool;
 use testkit::{PATIENCE, Servers, TestDatabase};
@@ -22,7 +23,9 @@ async fn database() -> (TestDatabase, PgPool) {
 
 fn handler(pool: &PgPool, server: SmtpServer) -> Confirmations {
     let mailer = Arc::new(Mailer::new(server, PATIENCE));
-    Confirmations::new(pool.clone(), mailer, "orders@orderflow.example".parse().unwrap())
+    let (deliveries, work) = Deliveries::new(pool, 10);
+    tokio::spawn(work);
+    Confirmations::new(deliveries, mailer, "orders@orderflow.example".parse().unwrap())
 }
 
 async fn handle(handler: &Confirmations, event: &Envelope<OrderCreated>) -> Answer {

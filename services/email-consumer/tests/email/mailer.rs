@@ -23,7 +23,14 @@ fn mail(order_id: Uuid) -> Message {
 }
 
 async fn refusal(at: &'static str, answer: &'static str) -> SendError {
-    let server = scripted::server(at, answer).await;
+    let one_by_one = refusal_by(scripted::PLAIN, at, answer).await;
+    let pipelined = refusal_by(scripted::PIPELINING, at, answer).await;
+    assert_eq!(one_by_one, pipelined, "{answer}");
+    pipelined
+}
+
+async fn refusal_by(hello: &'static str, at: &'static str, answer: &'static str) -> SendError {
+    let server = scripted::greeting_with(hello, at, answer).await;
     let mailer = Mailer::new(format!("smtp://user:secret@{server}").parse().unwrap(), LONG);
     mailer.send(&mail(Uuid::now_v7())).await.unwrap_err()
 }

@@ -19,6 +19,9 @@ use crate::provider::{Message, Provider, Reply};
 /// How long an answer may take to be taken by the other side.
 const WRITE: Duration = Duration::from_secs(10);
 
+/// Bytes of answers that wait for others.
+const MOST_ANSWERS: usize = 4096;
+
 /// Of a message that is too long, this many times the limit is read and thrown away to get at its end; then the
 /// connection is closed.
 const PATIENCE: usize = 8;
@@ -36,6 +39,8 @@ struct Session<'a> {
     provider: &'a Provider,
     limits: &'a Limits,
     line: Vec<u8>,
+    /// Answers that wait for those of the commands that are there already (RFC 2920, 3.2).
+    answers: Vec<u8>,
     greeted: bool,
     mail: Option<Mail>,
 }
@@ -60,41 +65,48 @@ pub(super) async fn serve(
         provider,
         limits,
         line: Vec::new(),
+        answers: Vec::new(),
         greeted: false,
         mail: None,
     };
     session.answer("220 provider-sim ESMTP").await?;
-    loop {
-        let line = tokio::select! {
-            // Stopping first: a sender that never pauses must not put it off. It tries its command again elsewhere.
-            biased;
-            () = shutdown.cancelled() => return session.answer("421 4.3.2 shutting down").await,
-            line = read_line(&mut session.stream, &mut session.line, limits.line, limits.idle) => line,
-        };
-        let next = match line {
-            Ok(Line::Whole) => session.obey(),
-            Ok(Line::TooLong) => Next::Answer("500 5.5.2 line too long"),
-            Ok(Line::BareLineFeed) => Next::Answer("500 5.5.2 a line ends in CR LF"),
-            Ok(Line::End) => return Ok(()),
-            Err(error) if error.kind() == io::ErrorKind::TimedOut => {
-                return session.answer("421 4.4.2 idle for too long").await;
-            }
-            Err(error) => return Err(error),
-        };
-        match next {
-            Next::Answer(answer) => session.answer(answer).await?,
-            Next::Hello { extended } => session.hello(extended).await?,
-            Next::Goodbye => return session.answer("221 2.0.0 goodbye").await,
-            Next::Transfer => {
-                if !session.transfer().await? {
-                    return Ok(());
+    let ended = session.converse(shutdown).await;
+    session.send_answers().await.and(ended)
+}
+
+impl Session<'_> {
+    /// Until the connection is to be closed.
+    async fn converse(&mut self, shutdown: &CancellationToken) -> io::Result<()> {
+        loop {
+            let line = tokio::select! {
+                // Stopping first: a sender that never pauses must not put it off. It tries its command again elsewhere.
+                biased;
+                () = shutdown.cancelled() => return self.answer("421 4.3.2 shutting down").await,
+                line = read_line(&mut self.stream, &mut self.line, self.limits.line, self.limits.idle) => line,
+            };
+            let next = match line {
+                Ok(Line::Whole) => self.obey(),
+                Ok(Line::TooLong) => Next::Answer("500 5.5.2 line too long"),
+                Ok(Line::BareLineFeed) => Next::Answer("500 5.5.2 a line ends in CR LF"),
+                Ok(Line::End) => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::TimedOut => {
+                    return self.answer("421 4.4.2 idle for too long").await;
+                }
+                Err(error) => return Err(error),
+            };
+            match next {
+                Next::Answer(answer) => self.answer(answer).await?,
+                Next::Hello { extended } => self.hello(extended).await?,
+                Next::Goodbye => return self.answer("221 2.0.0 goodbye").await,
+                Next::Transfer => {
+                    if !self.transfer().await? {
+                        return Ok(());
+                    }
                 }
             }
         }
     }
-}
 
-impl Session<'_> {
     fn obey(&mut self) -> Next {
         let command = command::parse(&self.line);
         Next::Answer(match (command, &mut self.mail) {
@@ -220,10 +232,24 @@ impl Session<'_> {
         Ok(refusal.map_or(Ok(text), Err))
     }
 
+    /// Answers once no further command is there to be answered with it.
     async fn answer(&mut self, answer: &str) -> io::Result<()> {
-        let answer = format!("{answer}\r\n");
-        timeout(WRITE, self.stream.write_all(answer.as_bytes()))
+        self.answers.extend_from_slice(answer.as_bytes());
+        self.answers.extend_from_slice(b"\r\n");
+        if self.stream.buffer().contains(&b'\n') && self.answers.len() < MOST_ANSWERS {
+            return Ok(());
+        }
+        self.send_answers().await
+    }
+
+    async fn send_answers(&mut self) -> io::Result<()> {
+        if self.answers.is_empty() {
+            return Ok(());
+        }
+        timeout(WRITE, self.stream.write_all(&self.answers))
             .await
-            .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
+            .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+        self.answers.clear();
+        Ok(())
     }
 }

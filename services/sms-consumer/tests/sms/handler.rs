@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use contracts::{Envelope, OrderCreated};
 use messaging::consumer::{Answer, Delivery, Handler};
+use persistence::deliveries::Deliveries;
 use serde_json::json;
 use sms_consumer::{Confirmations, Gateway};
 use sqlx::PgPool;
@@ -24,7 +25,7 @@ impl Service {
     pub(crate) async fn new(gateway: Gateway) -> Self {
         let database = Servers::shared().await.database("sms").await.migrated().await;
         let pool = database.pool().await;
-        let handler = Confirmations::new(pool.clone(), Arc::new(gateway));
+        let handler = confirmations(&pool, gateway);
         Self { handler, pool, _database: database }
     }
 
@@ -34,6 +35,12 @@ impl Service {
             .await
             .unwrap()
     }
+}
+
+fn confirmations(pool: &PgPool, gateway: Gateway) -> Confirmations {
+    let (deliveries, work) = Deliveries::new(pool, 10);
+    tokio::spawn(work);
+    Confirmations::new(deliveries, Arc::new(gateway))
 }
 
 fn gateway(provider: &Provider) -> Gateway {
@@ -78,7 +85,7 @@ async fn twins_in_two_processes_are_one_delivery_and_one_row() {
     let provider = Provider::calm().await;
     provider.set(json!({"latency_ms": 100})).await;
     let service = Service::new(gateway(&provider)).await;
-    let twin = Confirmations::new(service.pool.clone(), Arc::new(gateway(&provider)));
+    let twin = confirmations(&service.pool, gateway(&provider));
     let event = order();
     let (one, other) = tokio::join!(handle(&service.handler, &event), handle(&twin, &event));
     assert_eq!((one, other), (Answer::Ok, Answer::Ok));
@@ -91,7 +98,7 @@ async fn without_the_database_no_message_is_sent() {
     let provider = Provider::calm().await;
     let nowhere = format!("postgres://sms:sms@127.0.0.1:{}/sms", testkit::free_port());
     let pool = persistence::pool::connect_lazy(&nowhere, 1, "test").unwrap();
-    let handler = Confirmations::new(pool, Arc::new(gateway(&provider)));
+    let handler = confirmations(&pool, gateway(&provider));
     let event = order();
     assert!(matches!(handle(&handler, &event).await, Answer::Unavailable(_)));
     assert_eq!(provider.deliveries(event.data.order_id).await, (0, 0));

@@ -131,11 +131,20 @@ pub async fn first_deliveries(
 /// What a delivery of the event would be now. Saves an outside call; `First` is only good as long as nobody else applies the event, so
 /// [`first_delivery`] decides.
 pub async fn arrival(pool: &PgPool, event: Event) -> Result<Arrival, sqlx::Error> {
-    look(pool, &[event]).await?.pop().ok_or_else(no_horizon)
+    arrivals(pool, &[event]).await?.pop().ok_or_else(no_horizon)
+}
+
+/// As [`arrival`], for many: what each is, in their order. An event that stands there twice is twice the same.
+pub async fn arrivals(pool: &PgPool, events: &[Event]) -> Result<Vec<Arrival>, sqlx::Error> {
+    let arrivals = look(pool, events).await?;
+    if arrivals.len() == events.len() { Ok(arrivals) } else { Err(no_horizon()) }
 }
 
 /// Repeats and what is beyond the horizon, among events that the insert did not take.
-async fn not_inserted(transaction: &mut PgConnection, events: &[Event]) -> Result<Vec<Arrival>, sqlx::Error> {
+pub(crate) async fn not_inserted(
+    transaction: &mut PgConnection,
+    events: &[Event],
+) -> Result<Vec<Arrival>, sqlx::Error> {
     let arrivals = look(transaction, events).await?;
     if arrivals.contains(&Arrival::First) {
         // Its row was there a statement ago and was pruned since. It was allowed beyond the horizon, and so it will be when it comes again.
@@ -171,7 +180,7 @@ async fn look(executor: impl PgExecutor<'_>, events: &[Event]) -> Result<Vec<Arr
     Ok(arrivals.collect())
 }
 
-fn columns(events: &[Event]) -> (Vec<Uuid>, Vec<DateTime<Utc>>, Vec<bool>) {
+pub(crate) fn columns(events: &[Event]) -> (Vec<Uuid>, Vec<DateTime<Utc>>, Vec<bool>) {
     let (mut ids, mut times, mut allowed) = (Vec::new(), Vec::new(), Vec::new());
     for event in events {
         ids.push(event.id);
@@ -182,6 +191,6 @@ fn columns(events: &[Event]) -> (Vec<Uuid>, Vec<DateTime<Utc>>, Vec<bool>) {
 }
 
 /// The migration makes the row; without it nothing counts as new.
-fn no_horizon() -> sqlx::Error {
+pub(crate) fn no_horizon() -> sqlx::Error {
     sqlx::Error::Protocol("the table inbox_horizon has no row".to_owned())
 }

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod blocked;
+mod deliveries;
 mod group;
 mod horizon;
 mod inbox;
@@ -28,6 +29,16 @@ fn every_consumer_has_the_same_inbox() {
             assert_eq!(script(database, file), script("email", file), "migrations/{database}/{file}.sql");
         }
     }
+}
+
+#[test]
+fn both_consumers_that_have_a_provider_note_their_deliveries_alike() {
+    let statements = |database: &str| {
+        let file = testkit::workspace_root().join(format!("migrations/{database}/0002_deliveries.sql"));
+        let text = std::fs::read_to_string(file).unwrap();
+        text.lines().filter(|line| !line.trim_start().starts_with("--")).collect::<Vec<_>>().join("\n")
+    };
+    assert_eq!(statements("sms"), statements("email"));
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! Load over HTTP: orders at a steady rate, each followed up until its outcome is known.
 
+pub mod http;
 mod order;
 mod sender;
 mod shop;

@@ -38,7 +38,7 @@ bench_command() {
             ;;
         consumer) bench_engine ;;
         tracing)
-            bench_system
+            bench_system "postgres redis kafka jaeger"
             arguments+=(--folder "$LOGS" --programs "$PROGRAMS" --collector "http://127.0.0.1:$OTLP_PORT")
             for name in redis jaeger; do arguments+=("--$name-pid" "$(running_process "$BENCH/$name.pid")"); done
             ;;
@@ -60,14 +60,14 @@ bench_engine() {
 }
 
 # Servers for the whole system, whose programs loadtest starts.
-bench_system() {
+bench_system() { # NAMES
     load_settings_on_free_ports
     # shellcheck disable=SC2034 # Read in stack.sh.
     SERVERS=$BENCH LOGS=$BENCH/logs
     export PROVIDER_SIM_JOURNAL=$BENCH/provider-sim.jsonl
     mkdir -p "$LOGS"
     write_settings "$BENCH" dev "$POSTGRES_PORT,$REDIS_PORT,$KAFKA_PORT"
-    bench_servers "postgres redis kafka jaeger"
+    bench_servers "$1"
     prepare_data
     # So that no order meets an empty shelf.
     with_progress "Restocking" "$LOGS/restock.log" "$(service_binary ops)" restock all 1000000 ||

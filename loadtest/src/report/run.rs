@@ -83,7 +83,7 @@ impl Run {
 
     /// Latencies, by kind.
     pub fn latencies(&self) -> Table {
-        let mut table = Table::new(&["latency in ms", "count", "p50", "p90", "p95", "p99", "max"]);
+        let mut table = Table::new(&["latency", "count", "p50 ms", "p90 ms", "p95 ms", "p99 ms", "max ms"]);
         let mut line = |what: &str, summary: &Summary| {
             let Summary { count, p50_ms, p90_ms, p95_ms, p99_ms, max_ms } = *summary;
             let times = [p50_ms, p90_ms, p95_ms, p99_ms, max_ms].map(number);

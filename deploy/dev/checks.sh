@@ -46,6 +46,9 @@ test_command() {
         for what in relay consumer tracing; do
             run env ORDERFLOW_PROGRAMS="${CARGO_TARGET_DIR:-$ROOT/target}/debug" "$ROOT/dev" bench "$what" --quick
         done
+        say "The comparison, its short form"
+        # It fails if an order is lost or doubled.
+        run env ORDERFLOW_PROGRAMS="${CARGO_TARGET_DIR:-$ROOT/target}/debug" "$ROOT/dev" compare --quick
         say "Chaos, a short run"
         # Two waves with everybody killed once, the same in every test; the programs are those that the tests built.
         run env ORDERFLOW_PROGRAMS="${CARGO_TARGET_DIR:-$ROOT/target}/debug" "$ROOT/dev" chaos --seed 1 --minutes 0.7 --rate 10

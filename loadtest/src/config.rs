@@ -3,7 +3,7 @@
 use messaging::KafkaSettings;
 
 use crate::ladders::consumer;
-use crate::{bench, chaos, figures};
+use crate::{bench, chaos, compare, figures, scenario};
 
 /// Load on the whole system.
 #[derive(clap::Parser)]
@@ -17,6 +17,10 @@ pub struct Config {
 /// What can be asked for.
 #[derive(clap::Subcommand)]
 pub enum Command {
+    /// Users or requests at a rate against a shop that runs, and what came of them. `./dev load` says where that is
+    Load(scenario::Settings),
+    /// The baseline and the event-driven system under the same load, side by side. `./dev compare` brings the servers for it
+    Compare(Box<compare::Settings>),
     /// Kill, freeze and restart everything under load, then audit. `./dev chaos` brings the stack for it
     Chaos(chaos::Settings),
     /// Measure the relay or the consumer runtime beside references, or what tracing costs. `./dev bench` brings the servers for it

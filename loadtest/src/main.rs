@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use loadtest::ladders::consumer;
-use loadtest::{Command, Config, bench, chaos, figures};
+use loadtest::{Command, Config, bench, chaos, compare, figures, scenario};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -14,6 +14,8 @@ async fn main() -> ExitCode {
     match config.command {
         Command::Chaos(settings) => chaos::run(settings).await,
         Command::Bench(settings) => bench::run(settings).await,
+        Command::Load(settings) => scenario::run(settings).await,
+        Command::Compare(settings) => compare::run(*settings).await,
         Command::Figures(settings) => figures::run(settings).await,
         Command::ChaosPrepare(settings) => match chaos::prepare(&settings.orders, &settings.kafka).await {
             Ok(()) => ExitCode::SUCCESS,

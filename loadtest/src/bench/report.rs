@@ -297,7 +297,7 @@ impl Report {
 const FEW: usize = 5;
 
 /// As it is read most easily.
-pub(super) fn number(value: f64) -> String {
+pub(crate) fn number(value: f64) -> String {
     match value.abs() {
         large if large >= 1000.0 => {
             let mut text = format!("{value:.0}");

@@ -18,13 +18,15 @@ pub(super) fn ticks(window: Window) -> Vec<Tick> {
     let times = (first..).map(|number| number * step).take_while(|time| *time <= window.end());
     let tick = |time: i64| Tick {
         at: (time - window.start) as f64 / length as f64,
-        label: label(DateTime::from_timestamp(time, 0).unwrap_or_default(), step),
+        label: label(window, DateTime::from_timestamp(time, 0).unwrap_or_default(), step),
     };
     times.map(tick).collect()
 }
 
-fn label(time: DateTime<Utc>, step: i64) -> String {
+fn label(window: Window, time: DateTime<Utc>, step: i64) -> String {
     let format = match step {
+        // Since the beginning, and no time of day.
+        _ if window.start == 0 && window.end() < 3_600 => "%-M:%S",
         ..60 => "%H:%M:%S",
         60..43_200 => "%H:%M",
         43_200..86_400 => "%a %H:%M",

@@ -20,9 +20,13 @@ use anyhow::{Context, bail};
 use chrono::{DateTime, Utc};
 use futures::future::try_join_all;
 
-use panels::{Axis, PANELS, Panel, Side};
+pub(crate) use panels::{Panel, Side, Unit};
+pub(crate) use series::{Series, Window};
+pub(crate) use svg::{STYLE, drawing, escaped};
+
+use panels::{Axis, PANELS};
 use prometheus::Prometheus;
-use series::{Series, Window, distinct};
+use series::distinct;
 
 /// What to draw, from whom, and where to.
 #[derive(Clone, clap::Args)]
@@ -80,7 +84,7 @@ async fn measured(panel: &panels::Plan, prometheus: &Prometheus, window: Window)
         Some(axis) => Some(side(axis, prometheus, window).await?),
         None => None,
     };
-    Ok(Panel { title: panel.title, left: side(&panel.left, prometheus, window).await?, right })
+    Ok(Panel { title: panel.title.into(), left: side(&panel.left, prometheus, window).await?, right })
 }
 
 async fn side(axis: &Axis, prometheus: &Prometheus, window: Window) -> anyhow::Result<Side> {

@@ -1,11 +1,13 @@
 //! What is drawn: six panels, each asked for as a dashboard asks for it.
 
+use std::borrow::Cow;
+
 use super::dashboards::Source;
 use super::series::Series;
 
 /// What the numbers of an axis are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Unit {
+pub(crate) enum Unit {
     PerSecond,
     /// Written as milliseconds where all of them are below a second.
     Seconds,
@@ -15,6 +17,7 @@ pub(super) enum Unit {
     /// From 0 to 1, written as percent.
     Share,
     Cores,
+    Mebibytes,
 }
 
 /// A panel before anything was asked.
@@ -32,16 +35,16 @@ pub(super) struct Axis {
 
 /// A panel with what was measured.
 #[derive(Debug)]
-pub(super) struct Panel {
-    pub(super) title: &'static str,
-    pub(super) left: Side,
-    pub(super) right: Option<Side>,
+pub(crate) struct Panel {
+    pub(crate) title: Cow<'static, str>,
+    pub(crate) left: Side,
+    pub(crate) right: Option<Side>,
 }
 
 #[derive(Debug)]
-pub(super) struct Side {
-    pub(super) unit: Unit,
-    pub(super) curves: Vec<Series>,
+pub(crate) struct Side {
+    pub(crate) unit: Unit,
+    pub(crate) curves: Vec<Series>,
 }
 
 impl Panel {

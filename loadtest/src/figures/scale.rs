@@ -79,6 +79,7 @@ impl Scale {
             Unit::Rows => "rows",
             Unit::Share => "% of the reads",
             Unit::Cores => "cores",
+            Unit::Mebibytes => "MiB",
         }
     }
 

@@ -9,7 +9,7 @@ const POINTS: i64 = 150;
 
 /// Which time is drawn, and at which steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Window {
+pub(crate) struct Window {
     /// Unix time.
     pub(super) start: i64,
     /// Seconds.
@@ -26,6 +26,11 @@ impl Window {
         let steps = (seconds + step - 1) / step;
         let end = until.timestamp() / step * step;
         Self { start: end - steps * step, step, steps }
+    }
+
+    /// So many seconds from a beginning whose time of day says nothing.
+    pub(crate) fn of_seconds(count: usize) -> Self {
+        Self { start: 0, step: 1, steps: i64::try_from(count).unwrap_or(i64::MAX) }
     }
 
     pub(super) fn end(&self) -> i64 {
@@ -54,9 +59,9 @@ impl Window {
 
 /// A curve: a value for each point of a window, or none.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Series {
-    pub(super) name: String,
-    pub(super) values: Vec<Option<f64>>,
+pub(crate) struct Series {
+    pub(crate) name: String,
+    pub(crate) values: Vec<Option<f64>>,
 }
 
 impl Series {

@@ -27,7 +27,7 @@ fn series(name: &str, values: &[f64]) -> Series {
 }
 
 fn panel(unit: Unit, curves: Vec<Series>) -> Panel {
-    Panel { title: "Title", left: Side { unit, curves }, right: None }
+    Panel { title: "Title".into(), left: Side { unit, curves }, right: None }
 }
 
 /// The paths of a page whose classes begin with those of a curve, without those of the legend.

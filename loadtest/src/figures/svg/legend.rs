@@ -66,6 +66,9 @@ pub(super) fn class(name: &str, dashed: bool) -> String {
         "oldest row" => "age",
         "provider-sim" => "provider",
         "baseline" => "baseline",
+        "p95" => "email",
+        "well" => "pale",
+        "postgres" | "kafka" | "redis" | "loadtest" => name,
         "refused" | "failed" | "unknown" | "repeated" => "bad",
         name => {
             const CONSUMERS: [&str; 4] = ["email", "sms", "inventory", "analytics"];

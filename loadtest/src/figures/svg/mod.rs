@@ -9,14 +9,15 @@ use std::fmt::Write;
 use super::panels::Panel;
 use super::series::Window;
 use legend::Legend;
-use text::escaped;
+pub(crate) use text::escaped;
 
 const WIDTH: f64 = 900.0;
 const MARGIN: f64 = 22.0;
 const HEADER: f64 = 50.0;
 const COLUMNS: usize = 2;
 const GAP: f64 = 24.0;
-const STYLE: &str = include_str!("style.css");
+/// For all plots of a page.
+pub(crate) const STYLE: &str = include_str!("style.css");
 
 /// The whole file.
 pub(super) fn page(panels: &[Panel], window: Window) -> String {
@@ -45,6 +46,15 @@ pub(super) fn page(panels: &[Panel], window: Window) -> String {
 {body}</svg>
 "#
     )
+}
+
+/// One panel as an element of an HTML page, which has [`STYLE`] once for all of them.
+pub(crate) fn drawing(panel: &Panel, window: Window, width: f64) -> String {
+    let legend = Legend::new(panel, width);
+    let (mut body, height) = (String::new(), panel::HEIGHT + legend.height());
+    panel::draw(&mut body, panel, &legend, window, width);
+    let title = escaped(&panel.title);
+    format!(r#"<svg viewBox="0 0 {width} {height}" role="img" aria-label="{title}">{body}</svg>"#)
 }
 
 /// To a tenth of a pixel, without a zero that says nothing.

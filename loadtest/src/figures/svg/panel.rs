@@ -25,7 +25,7 @@ struct Plot {
 
 pub(super) fn draw(out: &mut String, panel: &Panel, legend: &Legend, window: Window, width: f64) {
     let plot = Plot { left: SIDE, right: width - SIDE };
-    let _ = write!(out, r#"<text class="title" y="13">{}</text>"#, escaped(panel.title));
+    let _ = write!(out, r#"<text class="title" y="13">{}</text>"#, escaped(&panel.title));
     let left = scale(&panel.left, None);
     plot.grid(out, &left, window);
     plot.numbers(out, &left, plot.left - 6.0, "end");

@@ -8,6 +8,7 @@ mod catalogue;
 mod config;
 mod idempotency;
 mod metrics;
+mod near;
 mod order;
 mod place_order;
 mod product;

@@ -11,6 +11,7 @@ use crate::group::GroupDatabases;
 use crate::groups::GroupsSettings;
 use crate::held::Held;
 use crate::pause::{PauseSettings, ResumeSettings};
+use crate::product::ProductCommand;
 use crate::replay::ReplayCommand;
 use crate::republish::RepublishSettings;
 use crate::restock::RestockSettings;
@@ -47,6 +48,9 @@ pub enum Command {
     Trace(TraceSettings),
     /// Add pieces to the stock, as a recorded movement
     Restock(RestockSettings),
+    /// Change what the catalogue says of a product
+    #[command(subcommand)]
+    Product(ProductCommand),
     /// Look at the consumer groups: members, lag, dead letters, and which are paused, by whom and why
     ///
     /// Dead letters are the records on the dead-letter topic, replayed ones too, until retention removes them; ops replay list GROUP --waiting shows what

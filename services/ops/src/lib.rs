@@ -8,6 +8,7 @@ mod groups;
 mod held;
 mod outbox;
 mod pause;
+pub mod product;
 pub mod replay;
 mod replays;
 mod republish;
@@ -25,7 +26,7 @@ pub use group::{Group, GroupDatabases};
 /// The exit status of wrong arguments; also of an audit that could not be made.
 const WRONG_ARGUMENTS: u8 = 2;
 
-/// Runs one command; what it did goes to standard output, a line each. `ops audit` and `ops trace` have exit statuses of their own.
+/// Runs one command; what it did goes to standard output, a line each. `ops audit`, `ops trace` and `ops product` have exit statuses of their own.
 pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
     if let Err(wrong) = config.command.check() {
         eprintln!("ops: {wrong}");
@@ -36,6 +37,7 @@ pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
         Command::Topics(kafka) => topics::create(&kafka).await?,
         Command::Audit(settings) => return Ok(audit::run(&settings).await),
         Command::Trace(settings) => return trace::run(&settings).await,
+        Command::Product(command) => return product::run(&command).await,
         Command::Restock(settings) => restock::run(&settings).await?,
         Command::Groups(settings) => groups::run(&settings).await?,
         Command::Pause(settings) => pause::pause(&settings).await?,

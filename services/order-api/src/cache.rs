@@ -1,24 +1,26 @@
-//! The product cache: cache-aside in Redis, one load per product at a time, and no failure of its own.
+//! The product cache: cache-aside in Redis, one load per product at a time, and no failure of its own. What Redis had is kept in memory as well, for as
+//! long as [`crate::near`] says.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
 use axum::extract::State;
 use moka::future::Cache;
-use redis::cmd;
+use product_cache::Entry;
+use redis::pipe;
 use service_runtime::Problem;
 use service_runtime::http::Json;
-use storefront::{CacheStats, Product};
+use storefront::CacheStats;
 use telemetry::span::{Call, SpanKind, attribute, names};
 use tracing::warn;
 
 use crate::Shop;
 use crate::config::CacheSettings;
 use crate::metrics::CacheMetrics;
+use crate::near::Near;
 use crate::redis_link::RedisLink;
 
-/// Version of what is stored under a key. A build that stores something else uses other keys.
-const KEYS: &str = "product:v1:";
 /// Says on the span of a request whether the cache knew.
 const CACHE: &str = "orderflow.cache";
 
@@ -29,26 +31,30 @@ pub(crate) async fn stats(State(shop): State<Shop>) -> Json<CacheStats> {
 
 /// What a read found.
 pub(crate) struct Found {
-    /// `None`: there is no such product.
-    pub(crate) product: Option<Product>,
-    /// Whether Redis knew.
+    /// The product, or that there is none.
+    pub(crate) entry: Arc<Entry>,
+    /// Whether the cache knew, in memory or in Redis.
     pub(crate) from_cache: bool,
 }
 
 pub(crate) struct ProductCache {
+    near: Arc<Near>,
     redis: RedisLink,
     ttl: Duration,
     negative_ttl: Duration,
-    /// Loads under way. Holds nothing once a load is done: what may be stale lives in Redis, under a time to live that everybody sees.
-    loads: Cache<i32, Option<Product>>,
+    /// Loads under way. Holds nothing once a load is done: what may be stale lives in Redis, under a time to live that everybody sees, and in memory only
+    /// while Redis is heard.
+    loads: Cache<i32, Arc<Entry>>,
     metrics: CacheMetrics,
 }
 
 impl ProductCache {
     pub(crate) fn new(settings: &CacheSettings) -> anyhow::Result<Self> {
-        let redis = RedisLink::new(&settings.redis_url, settings.timeout, settings.cool_down)
+        let near = Near::new(settings.lease);
+        let redis = RedisLink::new(&settings.redis_url, settings.timeout, settings.cool_down, near.clone())
             .context("REDIS_URL cannot be used")?;
         Ok(Self {
+            near,
             redis,
             ttl: settings.ttl,
             negative_ttl: settings.negative_ttl,
@@ -58,29 +64,37 @@ impl ProductCache {
         })
     }
 
-    /// The product from Redis, or else from `load`, which is called once for all who wait for the same product.
+    /// The product from memory, from Redis, or else from `load`, which is called once for all who wait for the same product.
     pub(crate) async fn get(
         &self,
         id: i32,
-        load: impl AsyncFnOnce() -> Result<Option<Product>, Problem>,
+        load: impl AsyncFnOnce() -> Result<Entry, Problem>,
     ) -> Result<Found, Problem> {
-        if let Some(product) = self.read(id).await {
+        let near = self.near.get(id);
+        if near.is_some() {
+            self.metrics.near_hits.inc();
+        }
+        let known = match near {
+            Some(entry) => Some(entry),
+            None => self.read(id).await,
+        };
+        if let Some(entry) = known {
             self.metrics.hits.inc();
             telemetry::annotate(CACHE, "hit");
-            return Ok(Found { product, from_cache: true });
+            return Ok(Found { entry, from_cache: true });
         }
         self.metrics.misses.inc();
         telemetry::annotate(CACHE, "miss");
         let fill = async {
             self.metrics.loads.inc();
-            let product = load().await?;
-            self.write(id, product.as_ref()).await;
-            Ok(product)
+            let entry = load().await?;
+            self.write(id, &entry).await;
+            Ok(Arc::new(entry))
         };
         let loaded = self.loads.try_get_with(id, fill).await;
         self.loads.invalidate(&id).await;
-        let product = loaded.map_err(|problem: std::sync::Arc<Problem>| Problem::clone(&problem))?;
-        Ok(Found { product, from_cache: false })
+        let entry = loaded.map_err(|problem: Arc<Problem>| Problem::clone(&problem))?;
+        Ok(Found { entry, from_cache: false })
     }
 
     /// What is counted of it.
@@ -94,15 +108,22 @@ impl ProductCache {
     }
 
     /// `None`: Redis does not know, or is away.
-    async fn read(&self, id: i32) -> Option<Option<Product>> {
+    async fn read(&self, id: i32) -> Option<Arc<Entry>> {
         let mut call = command("GET");
-        let found: Option<Option<Vec<u8>>> = self.redis.run(cmd("GET").arg(key(id))).await;
-        if found.is_none() {
+        let Some(((stored, left), ticket)) =
+            self.redis.run::<(Option<Vec<u8>>, i64)>(&product_cache::read(id)).await
+        else {
             call.failed("away", "Redis did not answer, or is left alone since it did not");
-        }
-        let text = found?;
-        match serde_json::from_slice(&text?) {
-            Ok(product) => Some(product),
+            return None;
+        };
+        match Entry::parse(&stored?) {
+            Ok(entry) => {
+                let entry = Arc::new(entry);
+                // What never expires is none of ours.
+                let left = Duration::from_millis(u64::try_from(left).unwrap_or_default());
+                self.near.keep(ticket, id, &entry, left);
+                Some(entry)
+            }
             Err(error) => {
                 warn!(%error, product.id = id, "the cache holds something that is no product, loading it anew");
                 None
@@ -110,15 +131,13 @@ impl ProductCache {
         }
     }
 
-    /// Stores a product, or that there is none.
-    async fn write(&self, id: i32, product: Option<&Product>) {
-        let Ok(text) = serde_json::to_vec(&product) else { return };
-        let ttl = if product.is_some() { self.ttl } else { self.negative_ttl };
-        let milliseconds = (ttl.as_millis() as f64 * rand::random_range(0.8..=1.0)).max(1.0) as u64;
+    /// Stores a product, or that there is none, unless Redis has a newer version: then somebody changed the product since it was loaded.
+    async fn write(&self, id: i32, entry: &Entry) {
+        let ttl = if entry.json().is_some() { self.ttl } else { self.negative_ttl };
         // A fill that fails is a miss for the next reader.
-        let _call = command("SET");
-        let _: Option<()> =
-            self.redis.run(cmd("SET").arg(key(id)).arg(text).arg("PX").arg(milliseconds)).await;
+        let _call = command("EVAL");
+        let _: Option<((bool,), _)> =
+            self.redis.run(pipe().add_command(product_cache::store(id, entry, ttl))).await;
     }
 
     /// Whether Redis answers.
@@ -136,10 +155,6 @@ fn command(name: &'static str) -> Call {
     Call::here(name, SpanKind::Client, || {
         vec![attribute(names::DB_SYSTEM_NAME, "redis"), attribute(names::DB_OPERATION_NAME, name)]
     })
-}
-
-fn key(id: i32) -> String {
-    format!("{KEYS}{id}")
 }
 
 #[cfg(test)]

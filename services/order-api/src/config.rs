@@ -50,7 +50,7 @@ pub struct CacheSettings {
         long,
         env = "REDIS_URL",
         hide_env_values = true,
-        value_parser = redis_url,
+        value_parser = product_cache::redis_url,
         default_value = "redis://127.0.0.1:16379"
     )]
     pub redis_url: String,
@@ -69,6 +69,17 @@ pub struct CacheSettings {
     /// read up to the time above
     #[arg(long, env = "REDIS_COOL_DOWN", default_value = "1s", value_parser = duration)]
     pub cool_down: Duration,
+    /// How long a product may be answered from this process's memory after Redis was last heard: from 0ms to 10s, as a duration like 200ms.
+    /// Changes show at once, since Redis tells of them; only while it hangs or cannot be reached may an old product be shown, and never
+    /// for longer than this. Longer spares Redis a few reads a second; 0ms asks it for every read
+    #[arg(long, env = "PRODUCT_CACHE_LEASE", default_value = "200ms", value_parser = lease)]
+    pub lease: Duration,
+}
+
+fn lease(text: &str) -> Result<Duration, String> {
+    duration(text).ok().filter(|lease| *lease <= Duration::from_secs(10)).ok_or_else(|| {
+        "expected a whole number with a unit (ms or s) from 0ms to 10s such as 200ms".to_owned()
+    })
 }
 
 /// Less would forget a key between two tries of one order; without an upper bound the database could not subtract it from now.
@@ -77,11 +88,4 @@ fn idempotency_ttl(text: &str) -> Result<Duration, String> {
     duration(text).ok().filter(|ttl| range.contains(ttl)).ok_or_else(|| {
         "expected a whole number with a unit (ms, s, m, h or d) from 1m to 720h such as 24h".to_owned()
     })
-}
-
-fn redis_url(text: &str) -> Result<String, String> {
-    match redis::Client::open(text) {
-        Ok(_) => Ok(text.to_owned()),
-        Err(_) => Err("expected redis://host:port or redis://user:password@host:port/number".to_owned()),
-    }
 }

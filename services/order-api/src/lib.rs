@@ -9,6 +9,7 @@ mod catalogue;
 mod config;
 mod idempotency;
 mod metrics;
+mod near;
 mod order;
 mod order_writer;
 mod patience;

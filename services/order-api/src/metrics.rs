@@ -40,6 +40,8 @@ impl OrderMetrics {
 pub(crate) struct CacheMetrics {
     reads: Counters<1>,
     pub(crate) hits: Counter,
+    /// Those of the hits for which nobody asked Redis.
+    pub(crate) near_hits: Counter,
     pub(crate) misses: Counter,
     pub(crate) loads: Counter,
 }
@@ -48,7 +50,7 @@ impl Default for CacheMetrics {
     fn default() -> Self {
         let reads = Counters::new(["result"]);
         let (hits, misses) = (reads.get(["hit".into()]), reads.get(["miss".into()]));
-        Self { reads, hits, misses, loads: Counter::default() }
+        Self { reads, hits, near_hits: Counter::default(), misses, loads: Counter::default() }
     }
 }
 
@@ -57,8 +59,10 @@ impl CacheMetrics {
         self.reads.register(
             metrics,
             "product_cache_reads",
-            "Product reads, by whether Redis knew the product",
+            "Product reads, by whether the cache knew the product",
         );
+        let help = "Product reads answered from the memory of the process; part of the hits";
+        metrics.register("product_cache_near_hits", help, self.near_hits.clone());
         let help =
             "Products read from the database for the cache; fewer than misses, since readers share them";
         metrics.register("product_cache_loads", help, self.loads.clone());

@@ -1,11 +1,17 @@
 //! The way to Redis: quick or not at all.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, Cmd, FromRedisValue, RedisError};
+use redis::{
+    AsyncConnectionConfig, Client, FromRedisValue, IntoConnectionInfo, Pipeline, ProtocolVersion, PushInfo,
+    RedisError,
+};
 use tracing::{info, warn};
+
+use crate::near::{Near, Ticket};
 
 /// Single answers may come late on a busy machine, and then many at once. A server hangs if at least this many came late, over at
 /// least [`LATE_TIMEOUTS`] time-outs, and none in time between them.
@@ -16,17 +22,21 @@ const LATE_TIMEOUTS: u32 = 2;
 ///
 /// After a failure Redis is left alone for the cool-down; then one caller tries to connect while the others go on without. So a
 /// server that hangs costs a few requests the time-out, and not every request.
+///
+/// Each connection has Redis tell [`Near`] when something changes that was read on it.
 pub(crate) struct RedisLink {
     client: Client,
-    config: AsyncConnectionConfig,
     timeout: Duration,
     cool_down: Duration,
+    near: Arc<Near>,
+    /// Connections that were tried; each has its own number.
+    tried: AtomicU64,
     state: Mutex<State>,
 }
 
 struct State {
     connection: Option<MultiplexedConnection>,
-    /// Counts connections, so that a late failure of an old one does not take down its successor.
+    /// The connection's number, so that a late failure of an old one does not take down its successor.
     generation: u64,
     late: Option<Late>,
     /// While there is no connection: when somebody may try next.
@@ -44,14 +54,24 @@ struct Late {
 
 impl RedisLink {
     /// Connects when it is first used.
-    pub(crate) fn new(url: &str, timeout: Duration, cool_down: Duration) -> Result<Self, RedisError> {
+    pub(crate) fn new(
+        url: &str,
+        timeout: Duration,
+        cool_down: Duration,
+        near: Arc<Near>,
+    ) -> Result<Self, RedisError> {
+        let mut info = url.into_connection_info()?;
+        if near.is_on() {
+            // The older form of the protocol has no room for messages that nobody asked for.
+            let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
+            info = info.set_redis_settings(settings);
+        }
         Ok(Self {
-            client: Client::open(url)?,
-            config: AsyncConnectionConfig::new()
-                .set_connection_timeout(Some(timeout))
-                .set_response_timeout(Some(timeout)),
+            client: Client::open(info)?,
             timeout,
             cool_down,
+            near,
+            tried: AtomicU64::new(0),
             state: Mutex::new(State {
                 connection: None,
                 generation: 0,
@@ -62,14 +82,16 @@ impl RedisLink {
         })
     }
 
-    /// Runs a command. `None`: Redis is away, and that is known or was just found out.
-    pub(crate) async fn run<T: FromRedisValue>(&self, command: &Cmd) -> Option<T> {
+    /// Runs commands. `None`: Redis is away, and that is known or was just found out. The ticket is from before they were sent.
+    pub(crate) async fn run<T: FromRedisValue>(&self, commands: &Pipeline) -> Option<(T, Ticket)> {
         let (connection, generation) = match self.current() {
             Some(current) => current,
             None if self.take_turn() => self.connect().await.ok()?,
             None => return None,
         };
-        self.ask(connection, generation, command).await.ok()
+        let ticket = self.near.ticket(generation);
+        let answer = self.ask(connection, generation, commands).await.ok()?;
+        Some((answer, ticket))
     }
 
     /// Asks Redis whether it is there, whatever is known so far. For health checks: they also notice its return when nobody reads.
@@ -79,7 +101,7 @@ impl RedisLink {
                 Some(current) => current,
                 None => self.connect().await?,
             };
-            self.ask::<String>(connection, generation, &redis::cmd("PING")).await
+            self.ask::<(String,)>(connection, generation, redis::pipe().cmd("PING")).await
         };
         answer.await.map(drop).map_err(|_| "Redis does not answer".to_owned())
     }
@@ -93,10 +115,10 @@ impl RedisLink {
         &self,
         mut connection: MultiplexedConnection,
         generation: u64,
-        command: &Cmd,
+        commands: &Pipeline,
     ) -> Result<T, RedisError> {
         // The connection's own time-out starts when the command is on its way; waiting to get that far counts here too.
-        let answer = match tokio::time::timeout(self.timeout, command.query_async(&mut connection)).await {
+        let answer = match tokio::time::timeout(self.timeout, commands.query_async(&mut connection)).await {
             Ok(answer) => answer,
             Err(_) => Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()),
         };
@@ -112,28 +134,58 @@ impl RedisLink {
     }
 
     async fn connect(&self) -> Result<(MultiplexedConnection, u64), RedisError> {
-        let connecting = self.client.get_multiplexed_async_connection_with_config(&self.config);
+        let generation = self.tried.fetch_add(1, Ordering::Relaxed) + 1;
         // Connecting is several steps, each of which has the time-out for itself.
-        let connected = match tokio::time::timeout(self.timeout * 2, connecting).await {
+        let connected = match tokio::time::timeout(self.timeout * 2, self.open(generation)).await {
             Ok(connected) => connected,
             Err(_) => Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()),
         };
         let mut state = self.state();
         match connected {
-            Ok(connection) => {
+            Ok((connection, tells)) => {
                 if state.reported_away {
                     info!("Redis is back, using the cache again");
                 }
                 state.reported_away = false;
-                state.generation += 1;
+                state.generation = generation;
                 state.late = None;
                 state.connection = Some(connection.clone());
-                Ok((connection, state.generation))
+                if tells {
+                    self.near.open(generation);
+                }
+                Ok((connection, generation))
             }
             Err(error) => {
                 self.lost(&mut state, &error);
                 Err(error)
             }
+        }
+    }
+
+    /// A connection, and whether Redis will tell on it what changes.
+    async fn open(&self, generation: u64) -> Result<(MultiplexedConnection, bool), RedisError> {
+        let mut config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(self.timeout))
+            .set_response_timeout(Some(self.timeout));
+        if !self.near.is_on() {
+            return Ok((self.client.get_multiplexed_async_connection_with_config(&config).await?, false));
+        }
+        let near = self.near.clone();
+        // Called by the task that reads from the connection, before it hands on what came later.
+        config = config.set_push_sender(move |message: PushInfo| -> Result<(), std::convert::Infallible> {
+            near.hear(generation, &message);
+            Ok(())
+        });
+        let mut connection = self.client.get_multiplexed_async_connection_with_config(&config).await?;
+        let track = redis::cmd("CLIENT").arg("TRACKING").arg("ON").take();
+        match track.query_async::<()>(&mut connection).await {
+            Ok(()) => Ok((connection, true)),
+            // Not allowed to this user, for example: then every read asks.
+            Err(error) if error.code().is_some() => {
+                warn!(%error, "Redis will not tell what changes, products are not kept in memory");
+                Ok((connection, false))
+            }
+            Err(error) => Err(error),
         }
     }
 
@@ -150,6 +202,7 @@ impl RedisLink {
         }
         state.reported_away = true;
         state.connection = None;
+        self.near.close(state.generation);
         state.next_try = Instant::now() + self.cool_down;
     }
 

@@ -24,18 +24,6 @@ pub(crate) struct NewEvent {
     pub(crate) traceparent: Option<String>,
 }
 
-pub(crate) async fn product(pool: &PgPool, id: i32) -> Result<Option<Product>, sqlx::Error> {
-    let row = sqlx::query!("SELECT id, name, description, price_cents FROM products WHERE id = $1", id)
-        .fetch_optional(pool)
-        .traced("SELECT", "products")
-        .await?;
-    row.map(|row| {
-        let price = money(row.price_cents)?;
-        Ok(Product { id: row.id, name: row.name, description: row.description, price })
-    })
-    .transpose()
-}
-
 /// Products in the order of their ids, and how many there are in all.
 pub(crate) async fn products(
     pool: &PgPool,

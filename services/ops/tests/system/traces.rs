@@ -188,7 +188,7 @@ async fn a_product_read_shows_whether_the_cache_knew_and_the_database_if_it_did_
     // Another test may have read it already.
     if !cached {
         has(the(&first, "order-api", "GET /api/product/{id}"), &[("orderflow.cache", "miss")]);
-        assert_eq!(names(&first), set(&["GET /api/product/{id}", "GET", "SELECT products", "SET"]));
+        assert_eq!(names(&first), set(&["GET /api/product/{id}", "GET", "SELECT products", "EVAL"]));
     }
     let (cached, second) = read().await;
     assert!(cached, "it was just read");

@@ -91,13 +91,13 @@ async fn entries_expire_and_not_all_at_once() {
     let mut cache = redis::Client::open(redis).unwrap().get_multiplexed_async_connection().await.unwrap();
     let mut seconds = Vec::new();
     for id in 1..=100 {
-        let milliseconds: i64 = cache.pttl(format!("product:v1:{id}")).await.unwrap();
+        let milliseconds: i64 = cache.pttl(format!("product:v2:{id}")).await.unwrap();
         assert!((60_000..=100_000).contains(&milliseconds), "{milliseconds}");
         seconds.push(milliseconds / 1000);
     }
     seconds.sort_unstable();
     assert!(seconds[99] - seconds[0] > 5, "spread over a fifth of the time: {seconds:?}");
-    let unknown: i64 = cache.pttl("product:v1:101").await.unwrap();
+    let unknown: i64 = cache.pttl("product:v2:101").await.unwrap();
     assert!((1..=5_000).contains(&unknown), "{unknown}");
     shop.close().await;
 }
@@ -108,7 +108,7 @@ async fn garbage_in_the_cache_is_replaced() {
     let (database, redis) = (servers.database("orders").await, servers.redis_database().await);
     let mut cache =
         redis::Client::open(redis.as_str()).unwrap().get_multiplexed_async_connection().await.unwrap();
-    let _: () = cache.set("product:v1:2", "{\"id\":").await.unwrap();
+    let _: () = cache.set("product:v2:2", "{\"id\":").await.unwrap();
     let shop = Shop::open_at(database.url(), &redis, PATIENT).await;
     shop.ready().await;
     for from_cache in [false, true] {

@@ -64,6 +64,15 @@ impl Running {
         Ok(())
     }
 
+    /// Bytes of the write-ahead log that PostgreSQL has written since it was made, for all databases together.
+    pub(crate) async fn wal(&self) -> anyhow::Result<u64> {
+        let bytes: i64 = sqlx::query_scalar("SELECT (pg_current_wal_lsn() - '0/0')::bigint")
+            .fetch_one(&self.database)
+            .await
+            .context("the write-ahead log has no end")?;
+        Ok(u64::try_from(bytes)?)
+    }
+
     /// What all of them have counted so far.
     pub(crate) async fn counts(&self) -> anyhow::Result<Counts> {
         self.meters.read(&self.programs).await

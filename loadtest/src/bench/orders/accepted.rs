@@ -64,7 +64,7 @@ pub(super) async fn measure(
         }
     }
     let (_, clients_at_best) = best;
-    let (mut rates, mut whole_rates, mut spent) = (Vec::new(), Vec::new(), Spent::default());
+    let (mut rates, mut whole_rates, mut spent, mut wal) = (Vec::new(), Vec::new(), Spent::default(), 0);
     for round in 0..sizes.slices {
         let outcome = stage
             .put(async |_, _| clients::closed(shop, clients_at_best, sizes.slice, 100 + round).await)
@@ -74,6 +74,7 @@ pub(super) async fn measure(
         rates.push(rate);
         whole_rates.push(whole);
         spent.add(&outcome.spent);
+        wal += outcome.wal;
     }
     let rate = median(rates).context("nothing was measured")?;
     let whole_rate = median(whole_rates).context("nothing was measured")?;

@@ -25,6 +25,8 @@ pub(super) struct Outcome {
     pub(super) whole: Duration,
     /// What everybody used in that time.
     pub(super) spent: Spent,
+    /// Bytes of the write-ahead log that were written in that time, for all databases.
+    pub(super) wal: u64,
 }
 
 impl Outcome {
@@ -42,11 +44,13 @@ impl Stage {
     ) -> anyhow::Result<Outcome> {
         self.running.checkpoint().await?;
         let before = self.running.counts().await?;
+        let wal = self.running.wal().await?;
         let (began, used) = (Instant::now(), self.running.watched.read()?);
         let tally = load(&self.running, &before).await?;
         let whole = self.running.effects(&before, tally.count(), began).await?;
         self.accepted += tally.count();
         let spent = self.running.watched.since(&used, tally.count())?;
-        Ok(Outcome { tally, whole, spent })
+        let wal = self.running.wal().await? - wal;
+        Ok(Outcome { tally, whole, spent, wal })
     }
 }

@@ -7,7 +7,8 @@ use provider_sim::Config;
 #[global_allocator]
 static GLOBAL: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-#[tokio::main]
+// One thread: a message takes microseconds.
+#[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let config: Config = service_runtime::settings::load();
     service_runtime::process::main("provider-sim", config.http_addr, |listener, shutdown| {

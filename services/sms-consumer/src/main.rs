@@ -7,7 +7,8 @@ use sms_consumer::Config;
 #[global_allocator]
 static GLOBAL: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-#[tokio::main]
+// One thread: what it waits for is elsewhere, and Kafka's client has threads of its own.
+#[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let config: Config = service_runtime::settings::load();
     service_runtime::process::main("sms-consumer", config.http_addr, |listener, shutdown| {

@@ -12,6 +12,7 @@ use serde::Serialize;
 pub struct Named {
     name: String,
     pid: i32,
+    with_children: bool,
 }
 
 /// It is not NAME=PID.
@@ -49,12 +50,13 @@ struct Seen {
 impl Named {
     /// The process `pid` under this name.
     pub fn new(name: impl Into<String>, pid: i32) -> Self {
-        Self { name: name.into(), pid }
+        Self { name: name.into(), pid, with_children: true }
     }
 
-    /// This very process, which makes the load.
+    /// This very process, which makes the load, alone: in a comparison its children are what is measured.
     pub fn own() -> Self {
-        Self::new("loadtest", i32::try_from(std::process::id()).unwrap_or_default())
+        let pid = i32::try_from(std::process::id()).unwrap_or_default();
+        Self { with_children: false, ..Self::new("loadtest", pid) }
     }
 }
 
@@ -80,7 +82,7 @@ impl Watch {
     /// Begins to watch these.
     pub fn new(processes: &[Named]) -> Self {
         let seen = |process: &Named| {
-            let cpu = look(process.pid).map(|(cpu, _)| cpu);
+            let cpu = look(process).map(|(cpu, _)| cpu);
             let used = Use {
                 name: process.name.clone(),
                 cores: Vec::new(),
@@ -97,7 +99,7 @@ impl Watch {
     /// Sums begin anew; what was seen second by second stays.
     pub fn begin(&mut self) {
         for seen in &mut self.0 {
-            seen.began = look(seen.process.pid).map_or(Duration::ZERO, |(cpu, _)| cpu);
+            seen.began = look(&seen.process).map_or(Duration::ZERO, |(cpu, _)| cpu);
             (seen.used.cpu_seconds, seen.used.peak_mib) = (0.0, 0.0);
         }
     }
@@ -118,7 +120,7 @@ impl Watch {
 impl Seen {
     fn turn(&mut self) {
         let now = Instant::now();
-        let Some((cpu, memory_mib)) = look(self.process.pid) else {
+        let Some((cpu, memory_mib)) = look(&self.process) else {
             self.last = None;
             self.used.cores.push(None);
             self.used.memory_mib.push(None);
@@ -135,12 +137,13 @@ impl Seen {
     }
 }
 
-/// Processor time so far and MiB resident, of a process and its children; none if it has ended.
-fn look(pid: i32) -> Option<(Duration, f64)> {
-    let process = Process::new(pid).ok()?;
+/// Processor time so far and MiB resident, of a process and its children if they count; none if it has ended.
+fn look(named: &Named) -> Option<(Duration, f64)> {
+    let process = Process::new(named.pid).ok()?;
     let stat = process.stat().ok()?;
     // Of children that have ended.
-    let gone = u64::try_from(stat.cutime + stat.cstime).unwrap_or_default();
+    let gone = if named.with_children { stat.cutime + stat.cstime } else { 0 };
+    let gone = u64::try_from(gone).unwrap_or_default();
     let (mut ticks, mut private, mut shared) = (stat.utime + stat.stime + gone, 0, 0);
     let mut remember = |status: Status| {
         private += status.rssanon.unwrap_or_default();
@@ -149,7 +152,8 @@ fn look(pid: i32) -> Option<(Duration, f64)> {
     };
     remember(process.status().ok()?);
     let children = process.task_main_thread().and_then(|task| task.children()).unwrap_or_default();
-    for child in children.into_iter().filter_map(|pid| Process::new(i32::try_from(pid).ok()?).ok()) {
+    let counted = children.into_iter().filter(|_| named.with_children);
+    for child in counted.filter_map(|pid| Process::new(i32::try_from(pid).ok()?).ok()) {
         // One that ends meanwhile is counted by its parent at the next look.
         let (Ok(stat), Ok(status)) = (child.stat(), child.status()) else { continue };
         ticks += stat.utime + stat.stime;
@@ -161,6 +165,9 @@ fn look(pid: i32) -> Option<(Duration, f64)> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read;
+    use std::process::Stdio;
+
     use super::*;
 
     #[test]
@@ -174,12 +181,32 @@ mod tests {
     #[test]
     fn processor_time_is_counted_from_the_beginning_and_memory_is_there() {
         let mut watch = Watch::new(&[Named::own()]);
-        let began = look(Named::own().pid).unwrap().0;
-        while look(Named::own().pid).unwrap().0 < began + Duration::from_millis(50) {}
+        let began = look(&Named::own()).unwrap().0;
+        while look(&Named::own()).unwrap().0 < began + Duration::from_millis(50) {}
         watch.turn();
         let used = watch.end().remove(0);
         assert!(used.cpu_seconds >= 0.05 && used.peak_mib > 1.0, "{used:?}");
         assert_eq!((used.cores.len(), used.memory_mib.len()), (1, 1));
+    }
+
+    #[test]
+    fn children_count_as_part_of_a_process_but_for_the_one_that_makes_the_load() {
+        assert!(!Named::own().with_children);
+        let mut shell = std::process::Command::new("sh")
+            .args(["-c", "sleep 60 & echo; wait"])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // Its line says that the child is there.
+        let mut line = [0];
+        shell.stdout.take().unwrap().read_exact(&mut line).unwrap();
+        let family = Named::new("shell", i32::try_from(shell.id()).unwrap());
+        let alone = Named { with_children: false, ..family.clone() };
+        let (alone, together) = (look(&alone).unwrap().1, look(&family).unwrap().1);
+        let child = std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", shell.id())).unwrap();
+        std::process::Command::new("kill").arg(child.trim()).status().unwrap();
+        shell.wait().unwrap();
+        assert!(alone < together, "{alone} {together}");
     }
 
     #[test]

@@ -1,20 +1,21 @@
 # shellcheck shell=bash
-# ./dev bench: how fast the relay and the consumer runtime are, and what tracing costs, on servers of its own.
+# ./dev bench: how fast the relay, the consumer runtime and product reads are, and what tracing costs, on servers of its own.
 #
-# PostgreSQL and Kafka, for tracing Redis and Jaeger too, run with the settings of `./dev up`, flushing to disk included, with all data in a temporary
+# PostgreSQL and Kafka, for tracing Redis and Jaeger too, for products PostgreSQL and Redis, run with the settings of `./dev up`, flushing to disk included, with all data in a temporary
 # folder and on free ports. The data of `./dev up` is never touched and both may run side by side, though they then share the processors: for figures to
 # quote, nothing else should run. The settings are those of the code or, for tracing, of .env.example, whatever .env or the environment says.
 
-BENCH_USAGE="./dev bench relay|consumer|tracing [--quick] [--json FILE] [--only PART,..]; tracing also takes [--shares SHARE,..]"
+BENCH_USAGE="./dev bench relay|consumer|products|tracing [--quick] [--json FILE] [--only PART,..]; tracing also takes [--shares SHARE,..]"
 
 bench_command() {
     local what=${1-} arguments=() status=0 name
-    [[ $what == relay || $what == consumer || $what == tracing ]] || fail "bench needs to know what to measure" "$BENCH_USAGE"
+    [[ $what == relay || $what == consumer || $what == products || $what == tracing ]] || fail "bench needs to know what to measure" "$BENCH_USAGE"
     shift
     while (($# > 0)); do
         case $1 in
             --quick) arguments+=(--quick) && shift && continue ;;
             --shares) [[ $what == tracing ]] || fail "bench $what does not know '$1'" "$BENCH_USAGE" ;;&
+            --only) [[ $what != products ]] || fail "bench products has no parts" "$BENCH_USAGE" ;;&
             --json | --only | --shares) [[ -n ${2-} ]] || fail "$1 needs a value" "$BENCH_USAGE" ;;&
             --json) arguments+=(--json "$(realpath -m "$2")") ;;
             --only | --shares) arguments+=("$1" "$2") ;;
@@ -37,14 +38,21 @@ bench_command() {
                 -cp "$(kafka_libs)/*" org.apache.kafka.tools.ProducerPerformance)
             ;;
         consumer) bench_engine ;;
+        products)
+            bench_reads
+            arguments+=(--log "$BENCH/logs/order-api.log" --redis-pid "$(running_process "$BENCH/redis.pid")")
+            name=$(command -v redis-benchmark) && arguments+=(--redis-benchmark "$name")
+            ;;
         tracing)
             bench_system
             arguments+=(--folder "$LOGS" --programs "$PROGRAMS" --collector "http://127.0.0.1:$OTLP_PORT")
             for name in redis jaeger; do arguments+=("--$name-pid" "$(running_process "$BENCH/$name.pid")"); done
             ;;
     esac
-    run "$(service_binary loadtest)" bench "$what" --postgres-pid "$(running_process "$BENCH/postgres.pid")" \
-        --kafka-pid "$(running_process "$BENCH/kafka.pid")" "${arguments[@]}" || status=$?
+    if [[ $what != products ]]; then
+        for name in postgres kafka; do arguments+=("--$name-pid" "$(running_process "$BENCH/$name.pid")"); done
+    fi
+    run "$(service_binary loadtest)" bench "$what" "${arguments[@]}" || status=$?
     if ((status != 0)); then bench_last_words; fi
     return "$status"
 }
@@ -57,6 +65,17 @@ bench_engine() {
     ORDERS_DATABASE_URL=postgres://orders:orders@127.0.0.1:$(setting "$BENCH" POSTGRES_PORT)/orders
     KAFKA_BROKERS=127.0.0.1:$(setting "$BENCH" KAFKA_PORT)
     export ORDERS_DATABASE_URL KAFKA_BROKERS
+}
+
+# Servers for product reads.
+bench_reads() {
+    write_settings "$BENCH" dev "$(free_port),$(free_port),$(free_port),$(free_port)"
+    mkdir -p "$BENCH/logs"
+    bench_servers "postgres redis"
+    forget_settings
+    ORDERS_DATABASE_URL=postgres://orders:orders@127.0.0.1:$(setting "$BENCH" POSTGRES_PORT)/orders
+    REDIS_URL=redis://127.0.0.1:$(setting "$BENCH" REDIS_PORT)
+    export ORDERS_DATABASE_URL REDIS_URL
 }
 
 # Servers for the whole system, whose programs loadtest starts.

@@ -1,6 +1,7 @@
-//! `loadtest bench`: how fast the relay and the consumer runtime are, and what tracing costs, each beside a reference in the same run.
+//! `loadtest bench`: how fast the relay, the consumer runtime and product reads are, and what tracing costs, each beside a reference in the same run.
 
 pub mod consumer;
+pub mod products;
 pub mod relay;
 pub mod report;
 pub mod tracing;
@@ -32,6 +33,8 @@ enum What {
     Consumer(consumer::Settings),
     /// What tracing costs: orders through the whole system, sampled and not
     Tracing(Box<tracing::Settings>),
+    /// Product reads: from the warm cache beside an empty handler, and how soon a change shows
+    Products(products::Settings),
 }
 
 /// What all benchmarks take.
@@ -78,20 +81,28 @@ pub async fn run(settings: Settings) -> ExitCode {
 
 async fn bench(what: &What) -> anyhow::Result<Report> {
     let (began, machine) = (Instant::now(), Machine::read());
-    let (bench, common, figures) = match what {
-        What::Relay(settings) => ("relay", &settings.common, relay::measure(settings).await?),
-        What::Consumer(settings) => ("consumer", &settings.common, consumer::measure(settings).await?),
-        What::Tracing(settings) => ("tracing", &settings.common, tracing::measure(settings).await?),
+    let (bench, figures) = match what {
+        What::Relay(settings) => ("relay", relay::measure(settings).await?),
+        What::Consumer(settings) => ("consumer", consumer::measure(settings).await?),
+        What::Tracing(settings) => ("tracing", tracing::measure(settings).await?),
+        What::Products(settings) => ("products", products::measure(settings).await?),
+    };
+    let (quick, json) = match what {
+        What::Relay(relay::Settings { common, .. }) | What::Consumer(consumer::Settings { common, .. }) => {
+            (common.quick, &common.json)
+        }
+        What::Tracing(settings) => (settings.common.quick, &settings.common.json),
+        What::Products(settings) => (settings.quick, &settings.json),
     };
     let report = Report {
         bench,
-        quick: common.quick,
+        quick,
         cores: std::thread::available_parallelism().map_or(1, usize::from),
         stolen_percent: machine.and_then(Machine::stolen_percent),
         seconds: began.elapsed().as_secs_f64(),
         figures,
     };
-    if let Some(file) = &common.json {
+    if let Some(file) = json {
         let json = serde_json::to_string_pretty(&report)?;
         tokio::fs::write(file, json)
             .await

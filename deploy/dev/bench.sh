@@ -1,20 +1,27 @@
 # shellcheck shell=bash
-# ./dev bench: how fast the relay and the consumer runtime are, and what tracing costs, on servers of its own.
+# ./dev bench: how fast the relay, the consumer runtime and product reads are, and what tracing costs, on servers of its own.
 #
-# PostgreSQL and Kafka, for tracing Redis and Jaeger too, run with the settings of `./dev up`, flushing to disk included, with all data in a temporary
+# PostgreSQL and Kafka, for tracing Redis and Jaeger too, for products PostgreSQL and Redis, run with the settings of `./dev up`, flushing to disk included, with all data in a temporary
 # folder and on free ports. The data of `./dev up` is never touched and both may run side by side, though they then share the processors: for figures to
 # quote, nothing else should run. The settings are those of the code or, for tracing, of .env.example, whatever .env or the environment says.
 
-BENCH_USAGE="./dev bench relay|consumer|orders|tracing [--quick] [--json FILE] [--only PART,..]; tracing also takes [--shares SHARE,..]"
+# In the order in which `./dev bench` runs all of them.
+BENCHES="relay consumer products orders tracing"
+BENCH_USAGE="./dev bench [relay|consumer|products|orders|tracing] [--quick] [--json FILE] [--only PART,..]; tracing also takes [--shares SHARE,..]; without a name all of them, [--quick] [--json FOLDER]"
 
 bench_command() {
     local what=${1-} arguments=() status=0 name
-    [[ $what == relay || $what == consumer || $what == orders || $what == tracing ]] || fail "bench needs to know what to measure" "$BENCH_USAGE"
+    if [[ -z $what || $what == --* ]]; then
+        bench_all "$@"
+        return
+    fi
+    [[ " $BENCHES " == *" $what "* ]] || fail "bench does not know what '$what' is" "$BENCH_USAGE"
     shift
     while (($# > 0)); do
         case $1 in
             --quick) arguments+=(--quick) && shift && continue ;;
             --shares) [[ $what == tracing ]] || fail "bench $what does not know '$1'" "$BENCH_USAGE" ;;&
+            --only) [[ $what != products ]] || fail "bench products has no parts" "$BENCH_USAGE" ;;&
             --json | --only | --shares) [[ -n ${2-} ]] || fail "$1 needs a value" "$BENCH_USAGE" ;;&
             --json) arguments+=(--json "$(realpath -m "$2")") ;;
             --only | --shares) arguments+=("$1" "$2") ;;
@@ -43,16 +50,57 @@ bench_command() {
             arguments+=(--folder "$LOGS" --programs "$PROGRAMS" --redis-pid "$(running_process "$BENCH/redis.pid")"
                 --pgbench "$(postgres_bin "")/pgbench")
             ;;
+        products)
+            bench_reads
+            arguments+=(--log "$BENCH/logs/order-api.log" --redis-pid "$(running_process "$BENCH/redis.pid")")
+            name=$(command -v redis-benchmark) && arguments+=(--redis-benchmark "$name")
+            ;;
         tracing)
             bench_system "postgres redis kafka jaeger"
             arguments+=(--folder "$LOGS" --programs "$PROGRAMS" --collector "http://127.0.0.1:$OTLP_PORT")
             for name in redis jaeger; do arguments+=("--$name-pid" "$(running_process "$BENCH/$name.pid")"); done
             ;;
     esac
-    run "$(service_binary loadtest)" bench "$what" --postgres-pid "$(running_process "$BENCH/postgres.pid")" \
-        --kafka-pid "$(running_process "$BENCH/kafka.pid")" "${arguments[@]}" || status=$?
+    if [[ $what != products ]]; then
+        for name in postgres kafka; do arguments+=("--$name-pid" "$(running_process "$BENCH/$name.pid")"); done
+    fi
+    while read -r name; do arguments+=(--about "$name"); done < <(bench_about)
+    run "$(service_binary loadtest)" bench "$what" "${arguments[@]}" || status=$?
     if ((status != 0)); then bench_last_words; fi
     return "$status"
+}
+
+# All of them, one after the other, each on servers of its own. The last of its words is what failed, if anything did.
+bench_all() {
+    local folder="" quick=() what failed=""
+    while (($# > 0)); do
+        case $1 in
+            --quick) quick=(--quick) && shift ;;
+            --json)
+                [[ -n ${2-} ]] || fail "--json needs a folder" "$BENCH_USAGE"
+                folder=$(realpath -m "$2")
+                mkdir -p "$folder" || fail "$folder cannot be made" "name another folder"
+                shift 2
+                ;;
+            *) fail "all benchmarks together do not know '$1'" "$BENCH_USAGE" ;;
+        esac
+    done
+    for what in $BENCHES; do
+        run "$ROOT/dev" bench "$what" "${quick[@]}" ${folder:+--json "$folder/$what.json"} || failed+=" $what"
+    done
+    if [[ -n $failed ]]; then fail "could not be finished:$failed" "see above why"; fi
+}
+
+# What a reader of a report should know of where it was made.
+bench_about() {
+    local dirty=""
+    if [[ -n $(git -C "$ROOT" status --porcelain 2>/dev/null) ]]; then dirty="-dirty"; fi
+    echo "commit=$(git -C "$ROOT" rev-parse --short=12 HEAD 2>/dev/null || echo unknown)$dirty"
+    echo "rustc=$(rustc --version | cut -d ' ' -f 2)"
+    echo "postgres=$("$(postgres_bin "")/postgres" --version | grep -o '[0-9][0-9.]*' | head -n 1)"
+    echo "kafka=$(kafka_version)"
+    echo "redis=$(redis-server --version | grep -o 'v=[0-9.]*' | cut -d = -f 2)"
+    echo "java=$("$(java_bin)" -version 2>&1 | grep -o '"[^"]*"' | tr -d '"' | head -n 1)"
 }
 
 # Servers for the relay or the consumer runtime alone.
@@ -63,6 +111,17 @@ bench_engine() {
     ORDERS_DATABASE_URL=postgres://orders:orders@127.0.0.1:$(setting "$BENCH" POSTGRES_PORT)/orders
     KAFKA_BROKERS=127.0.0.1:$(setting "$BENCH" KAFKA_PORT)
     export ORDERS_DATABASE_URL KAFKA_BROKERS
+}
+
+# Servers for product reads.
+bench_reads() {
+    write_settings "$BENCH" dev "$(free_port),$(free_port),$(free_port),$(free_port)"
+    mkdir -p "$BENCH/logs"
+    bench_servers "postgres redis"
+    forget_settings
+    ORDERS_DATABASE_URL=postgres://orders:orders@127.0.0.1:$(setting "$BENCH" POSTGRES_PORT)/orders
+    REDIS_URL=redis://127.0.0.1:$(setting "$BENCH" REDIS_PORT)
+    export ORDERS_DATABASE_URL REDIS_URL
 }
 
 # Servers for the whole system, whose programs loadtest starts.

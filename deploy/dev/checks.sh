@@ -43,9 +43,7 @@ test_command() {
         run "$ROOT/deploy/dev/tests/run"
         say "Benchmarks, their short form"
         # That they run and that what they count is right; how fast it is asserts nothing.
-        for what in relay consumer tracing; do
-            run env ORDERFLOW_PROGRAMS="${CARGO_TARGET_DIR:-$ROOT/target}/debug" "$ROOT/dev" bench "$what" --quick
-        done
+        run env ORDERFLOW_PROGRAMS="${CARGO_TARGET_DIR:-$ROOT/target}/debug" "$ROOT/dev" bench --quick
         say "The comparison, its short form"
         # It fails if an order is lost or doubled.
         run env ORDERFLOW_PROGRAMS="${CARGO_TARGET_DIR:-$ROOT/target}/debug" "$ROOT/dev" compare --quick

@@ -23,7 +23,7 @@ pub enum Command {
     Compare(Box<compare::Settings>),
     /// Kill, freeze and restart everything under load, then audit. `./dev chaos` brings the stack for it
     Chaos(chaos::Settings),
-    /// Measure the relay or the consumer runtime beside references, or what tracing costs. `./dev bench` brings the servers for it
+    /// Measure the relay, the consumer runtime or product reads beside references, or what tracing costs. `./dev bench` brings the servers for it
     Bench(bench::Settings),
     /// Draw the main figures of the last minutes, as Prometheus has them. `./dev figures` says where that is
     Figures(figures::Settings),
@@ -31,6 +31,9 @@ pub enum Command {
     ChaosPrepare(Prepare),
     /// The consumer that watches order per key
     ChaosConsumer(consumer::Config),
+    /// What `bench products` measures, as a process of its own
+    #[command(hide = true)]
+    BenchProductsServer(Box<bench::products::ServerConfig>),
 }
 
 /// What `chaos-prepare` has to reach.

@@ -24,6 +24,7 @@ async fn main() -> ExitCode {
                 ExitCode::FAILURE
             }
         },
+        Command::BenchProductsServer(config) => bench::products::serve(*config).await,
         Command::ChaosConsumer(config) => {
             service_runtime::process::main("chaos-consumer", config.http_addr, |listener, shutdown| {
                 consumer::run(config, listener, shutdown)

@@ -1,7 +1,8 @@
-//! `loadtest bench`: how fast the relay and the consumer runtime are, and what tracing costs, each beside a reference in the same run.
+//! `loadtest bench`: how fast the relay, the consumer runtime and product reads are, and what tracing costs, each beside a reference in the same run.
 
 pub mod consumer;
 pub mod orders;
+pub mod products;
 pub mod relay;
 pub mod report;
 pub mod tracing;
@@ -38,11 +39,13 @@ enum What {
     Tracing(Box<tracing::Settings>),
     /// Orders: how many are taken and go through, how soon, beyond that what happens, and what it takes
     Orders(Box<orders::Settings>),
+    /// Product reads: from the warm cache beside an empty handler, and how soon a change shows
+    Products(products::Settings),
 }
 
-/// What all benchmarks take.
-#[derive(Clone, clap::Args)]
-pub struct Common {
+/// What every benchmark is told.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Output {
     /// A short form that shows that everything runs; its figures are not to be quoted
     #[arg(long)]
     pub quick: bool,
@@ -52,6 +55,26 @@ pub struct Common {
     /// What else a reader of the report should know, the commit or a version: may be given many times
     #[arg(long, value_name = "NAME=VALUE", value_parser = about)]
     pub about: Vec<(String, String)>,
+}
+
+impl What {
+    fn output(&self) -> &Output {
+        match self {
+            Self::Relay(settings) => &settings.common.output,
+            Self::Consumer(settings) => &settings.common.output,
+            Self::Tracing(settings) => &settings.common.output,
+            Self::Orders(settings) => &settings.common.output,
+            Self::Products(settings) => &settings.output,
+        }
+    }
+}
+
+/// What benchmarks with PostgreSQL and Kafka take.
+#[derive(Clone, clap::Args)]
+pub struct Common {
+    /// What comes out, and how much.
+    #[command(flatten)]
+    pub output: Output,
     /// Process id of PostgreSQL's first process
     #[arg(long, value_name = "NUMBER")]
     pub postgres_pid: i32,
@@ -92,24 +115,26 @@ pub async fn run(settings: Settings) -> ExitCode {
 
 async fn bench(what: &What) -> anyhow::Result<Report> {
     let (began, machine) = (Instant::now(), Machine::read());
-    let (bench, common, figures) = match what {
-        What::Relay(settings) => ("relay", &settings.common, relay::measure(settings).await?),
-        What::Consumer(settings) => ("consumer", &settings.common, consumer::measure(settings).await?),
-        What::Tracing(settings) => ("tracing", &settings.common, tracing::measure(settings).await?),
-        What::Orders(settings) => ("orders", &settings.common, orders::measure(settings).await?),
+    let (bench, figures) = match what {
+        What::Relay(settings) => ("relay", relay::measure(settings).await?),
+        What::Consumer(settings) => ("consumer", consumer::measure(settings).await?),
+        What::Tracing(settings) => ("tracing", tracing::measure(settings).await?),
+        What::Orders(settings) => ("orders", orders::measure(settings).await?),
+        What::Products(settings) => ("products", products::measure(settings).await?),
     };
+    let Output { quick, json, about } = what.output();
     let report = Report {
         bench,
-        quick: common.quick,
+        quick: *quick,
         at: Utc::now().to_rfc3339_opts(SecondsFormat::Secs, true),
         machine: Machine::name(),
-        about: common.about.iter().cloned().collect(),
+        about: about.iter().cloned().collect(),
         cores: std::thread::available_parallelism().map_or(1, usize::from),
         stolen_percent: machine.and_then(Machine::stolen_percent),
         seconds: began.elapsed().as_secs_f64(),
         figures,
     };
-    if let Some(file) = &common.json {
+    if let Some(file) = json {
         let json = serde_json::to_string_pretty(&report)?;
         tokio::fs::write(file, json)
             .await

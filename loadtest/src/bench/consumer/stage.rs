@@ -37,7 +37,7 @@ impl Stage {
         let own = i32::try_from(std::process::id())?;
         let watched = Watched::default().process("consumer", own).process("kafka", common.kafka_pid);
         Ok(Self {
-            quick: common.quick,
+            quick: common.output.quick,
             database_url: common.orders.orders_database_url.clone(),
             producer: Producer::new(&common.kafka, "bench", PATIENCE)?,
             watched_with_postgres: watched.clone().family("postgres", common.postgres_pid),

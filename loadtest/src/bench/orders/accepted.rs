@@ -78,6 +78,7 @@ pub(super) async fn measure(
     }
     let rate = median(rates).context("nothing was measured")?;
     let whole_rate = median(whole_rates).context("nothing was measured")?;
+    let wal_per_order = wal as f64 / spent.events.max(1) as f64;
     let (pgbench, pgbench_clients) = reference;
     let against = format!("pgbench, {pgbench_clients} clients, nothing else running");
     let figures = vec![
@@ -87,6 +88,7 @@ pub(super) async fn measure(
             .used(&spent),
         Figure::new("the same orders with all effects", Unit::PerSecond, whole_rate)
             .against(&against, pgbench),
+        Figure::new("bytes of write-ahead log per order, all databases", Unit::Number, wal_per_order),
     ];
     Ok(Accepted { figures, rate, whole_rate })
 }

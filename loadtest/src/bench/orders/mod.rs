@@ -68,7 +68,7 @@ pub enum Part {
 /// An order was not accepted, an effect is missing, or a process that takes part failed.
 pub async fn measure(settings: &Settings) -> anyhow::Result<Vec<Figure>> {
     let asked = |part| settings.only.is_empty() || settings.only.contains(&part);
-    let sizes = Sizes::new(settings.common.quick);
+    let sizes = Sizes::new(settings.common.output.quick);
     let compared = [Part::Accepted, Part::Sustained, Part::Overload].into_iter().any(asked);
     let mut reference = (0.0, 0);
     if compared {
@@ -111,6 +111,7 @@ pub async fn measure(settings: &Settings) -> anyhow::Result<Vec<Figure>> {
     audit_all(&settings.system, stage.accepted).await?;
     stage.running.stop().await?;
     // What is aimed at holds for the long form.
-    let aimed = |figure| if settings.common.quick { Figure { target: None, ..figure } } else { figure };
+    let aimed =
+        |figure| if settings.common.output.quick { Figure { target: None, ..figure } } else { figure };
     Ok(figures.into_iter().map(aimed).collect())
 }

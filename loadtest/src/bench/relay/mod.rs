@@ -105,7 +105,8 @@ pub async fn measure(settings: &Settings) -> anyhow::Result<Vec<Figure>> {
         }
         bench.outbox.clear().await?;
         // What is aimed at holds for the long form.
-        let aimed = |figure| if settings.common.quick { Figure { target: None, ..figure } } else { figure };
+        let aimed =
+            |figure| if settings.common.output.quick { Figure { target: None, ..figure } } else { figure };
         all.extend(figures.into_iter().map(aimed));
     }
     Ok(all)
@@ -130,7 +131,7 @@ impl<'a> Bench<'a> {
         Relay::start(settings).await?.stop().await?;
         let outbox = Outbox::connect(&settings.common.orders.orders_database_url, CONNECTIONS).await?;
         let topics = Topics::new(&settings.common.kafka)?;
-        let sizes = Sizes::new(settings.common.quick);
+        let sizes = Sizes::new(settings.common.output.quick);
         let mut bench = Self { settings, sizes, outbox, topics, known: Known::default() };
         if !bench.outbox.is_empty().await? {
             bail!("the outbox is not empty: this is no database for a benchmark");

@@ -79,7 +79,8 @@ pub async fn measure(settings: &Settings) -> anyhow::Result<Vec<Figure>> {
         figures.extend(configured(settings, &mut accepted).await.context("configured")?);
     }
     // What is aimed at holds for the long form.
-    let aimed = |figure| if settings.common.quick { Figure { target: None, ..figure } } else { figure };
+    let aimed =
+        |figure| if settings.common.output.quick { Figure { target: None, ..figure } } else { figure };
     Ok(figures.into_iter().map(aimed).collect())
 }
 
@@ -88,7 +89,7 @@ async fn sampled(settings: &Settings, accepted: &mut u64) -> anyhow::Result<Vec<
     // Traces that a process begins by itself are not sampled; what a client says stands.
     let mut system = System::start(settings, Tracing::On(0.0)).await?;
     let modes: Vec<f64> = std::iter::once(0.0).chain(settings.shares.iter().copied()).collect();
-    let slice = Slice::new(settings.common.quick);
+    let slice = Slice::new(settings.common.output.quick);
     *accepted += system.rehearse(slice, slice.warm_up, modes.last().copied()).await?;
     let mut tallies: Vec<Tally> = modes.iter().map(|_| Tally::default()).collect();
     for round in 0..slice.rounds {
@@ -109,7 +110,7 @@ async fn sampled(settings: &Settings, accepted: &mut u64) -> anyhow::Result<Vec<
 
 /// Every mode has processes of its own, which begin their own traces or none. Counts what was `accepted`.
 async fn configured(settings: &Settings, accepted: &mut u64) -> anyhow::Result<Vec<Figure>> {
-    let slice = Slice::new(settings.common.quick);
+    let slice = Slice::new(settings.common.output.quick);
     let shares = settings.shares.iter().copied().take(slice.configured_shares);
     let modes: Vec<Tracing> = std::iter::once(Tracing::Off).chain(shares.clone().map(Tracing::On)).collect();
     let mut tallies: Vec<Tally> = modes.iter().map(|_| Tally::default()).collect();

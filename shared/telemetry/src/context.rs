@@ -40,6 +40,10 @@ pub fn continue_message(span: &Span, traceparent: Option<&str>, attributes: impl
 fn follow(span: &Span, sender: SpanContext, consumers: Consumers) {
     if consumers == Consumers::Child {
         adopt(span, sender.clone());
+        if !sender.is_sampled() {
+            // Nothing is recorded. Where the span is no child the link says that.
+            return;
+        }
     }
     span.add_link(sender);
 }

@@ -23,8 +23,8 @@ pub(crate) struct JsonLines<W> {
     writer: W,
 }
 
-/// The fields of a span, kept in its extensions.
-struct Fields(Map<String, Value>);
+/// The fields of a span, kept in its extensions. A list: most spans are never asked for theirs.
+struct Fields(Vec<(&'static str, Value)>);
 
 impl<W> JsonLines<W> {
     pub(crate) fn new(service_name: &'static str, writer: W) -> Self {
@@ -38,7 +38,7 @@ where
     W: for<'a> MakeWriter<'a> + 'static,
 {
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
-        let mut fields = Map::new();
+        let mut fields = Vec::new();
         attributes.record(&mut Collect(&mut fields));
         if let Some(span) = context.span(id) {
             span.extensions_mut().insert(Fields(fields));
@@ -54,13 +54,16 @@ where
     }
 
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
-        let mut fields = Map::new();
+        let mut all = Vec::new();
         for span in context.event_scope(event).into_iter().flatten().collect::<Vec<_>>().iter().rev() {
             if let Some(Fields(of_span)) = span.extensions().get() {
-                fields.extend(of_span.clone());
+                all.extend_from_slice(of_span);
             }
         }
-        event.record(&mut Collect(&mut fields));
+        event.record(&mut Collect(&mut all));
+        // What comes later wins.
+        let mut fields: Map<String, Value> =
+            all.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
         let request_id = fields.remove("request_id").unwrap_or(Value::Null);
         let message = fields.remove("message").unwrap_or_else(|| "".into());
         let (trace_id, span_id) = match current_ids() {
@@ -87,12 +90,12 @@ where
 }
 
 /// Takes fields as JSON values, without the ones that only the tracer reads.
-struct Collect<'a>(&'a mut Map<String, Value>);
+struct Collect<'a>(&'a mut Vec<(&'static str, Value)>);
 
 impl Collect<'_> {
     fn take(&mut self, field: &Field, value: impl Into<Value>) {
         if !field.name().starts_with("otel.") {
-            self.0.insert(field.name().trim_start_matches("r#").to_owned(), value.into());
+            self.0.push((field.name().trim_start_matches("r#"), value.into()));
         }
     }
 }

@@ -14,12 +14,12 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/email");
+pub(crate) static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/email");
 
 #[derive(Parser)]
-struct Args {
+pub(crate) struct Args {
     #[command(flatten)]
-    consumer: ConsumerArgs,
+    pub(crate) consumer: ConsumerArgs,
 }
 
 /// Notes what it was given; what is called "bad" it cannot take.
@@ -37,7 +37,7 @@ impl Handler for Noting {
     }
 }
 
-fn decode(payload: &[u8]) -> Result<Option<String>, std::str::Utf8Error> {
+pub(crate) fn decode(payload: &[u8]) -> Result<Option<String>, std::str::Utf8Error> {
     std::str::from_utf8(payload).map(|text| Some(text.to_owned()))
 }
 

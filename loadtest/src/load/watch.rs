@@ -193,7 +193,8 @@ mod tests {
     fn children_count_as_part_of_a_process_but_for_the_one_that_makes_the_load() {
         assert!(!Named::own().with_children);
         let mut shell = std::process::Command::new("sh")
-            .args(["-c", "sleep 60 & echo; wait"])
+            .args(["-c", "sleep 60 & echo; read end; kill $!"])
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
@@ -203,8 +204,7 @@ mod tests {
         let family = Named::new("shell", i32::try_from(shell.id()).unwrap());
         let alone = Named { with_children: false, ..family.clone() };
         let (alone, together) = (look(&alone).unwrap().1, look(&family).unwrap().1);
-        let child = std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", shell.id())).unwrap();
-        std::process::Command::new("kill").arg(child.trim()).status().unwrap();
+        drop(shell.stdin.take());
         shell.wait().unwrap();
         assert!(alone < together, "{alone} {together}");
     }

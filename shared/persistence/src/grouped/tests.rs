@@ -98,7 +98,9 @@ async fn calls_that_wait_at_the_same_time_go_together_and_each_gets_its_own_outc
 async fn lanes_work_beside_each_other() {
     let work = Doubling::new(0);
     let calls = start(&work, GroupLimits { lanes: 2, largest: 10, waiting: 10 });
-    let (first, second) = (call(&calls, 1), call(&calls, 2));
+    let first = call(&calls, 1);
+    work.begun(1).await;
+    let second = call(&calls, 2);
     work.begun(2).await;
     work.gate.add_permits(2);
     assert_eq!((first.await.unwrap(), second.await.unwrap()), (Ok(2), Ok(4)));

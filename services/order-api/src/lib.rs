@@ -72,7 +72,8 @@ struct Shop {
 /// Serves until `shutdown`. It answers from the first moment; it is ready once the database is up to date and the connections to it are open.
 pub async fn run(config: Config, listener: TcpListener, shutdown: CancellationToken) -> anyhow::Result<()> {
     let reads = pool::connect_lazy(&config.database_url, config.read_connections, "order-api read")?;
-    let writes = pool::connect_lazy(&config.database_url, config.write_connections, "order-api write")?;
+    let writes =
+        pool::connect_lazy_planned_once(&config.database_url, config.write_connections, "order-api write")?;
     let cache = Arc::new(ProductCache::new(&config.cache)?);
     let health = health(&reads, &cache);
     let (poke, poker) = Poke::new(&config.database_url, "order-api poke")?;

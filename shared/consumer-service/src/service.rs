@@ -68,7 +68,7 @@ impl ConsumerService {
         url: &str,
         connections: u32,
     ) -> Result<Self, BadDatabaseUrl> {
-        let pool = pool::connect_lazy(url, connections, group.service)?;
+        let pool = pool::connect_lazy_planned_once(url, connections, group.service)?;
         let status = ConsumerStatus::default();
         let mut settings = ConsumerSettings::new(args.kafka, args.retry, group.name, group.topic);
         settings.guard = args.guard;

@@ -26,6 +26,21 @@ pub fn connect_lazy(url: &str, max_connections: u32, application: &str) -> Resul
     connect_lazy_with(url, max_connections, application, &[])
 }
 
+/// Settings of sessions whose statements are few, short and asked for all the time, and find their rows by an index. Each is planned once: planning one
+/// for as many rows as it has this time takes longer than carrying it out. As nothing is known of tables then, a scan of a whole table is never the plan.
+pub(crate) const PLANNED_ONCE: [(&str, &str); 2] =
+    [("plan_cache_mode", "force_generic_plan"), ("enable_seqscan", "off")];
+
+/// As [`connect_lazy`], for sessions whose statements are few, short and asked for all the time, and find their rows by an index: each is
+/// planned once, and never as a scan of a whole table, however little PostgreSQL knows of its size yet.
+pub fn connect_lazy_planned_once(
+    url: &str,
+    max_connections: u32,
+    application: &str,
+) -> Result<PgPool, BadDatabaseUrl> {
+    connect_lazy_with(url, max_connections, application, &PLANNED_ONCE)
+}
+
 /// As [`connect_lazy`], with settings of the server for its sessions, which win over those of the role.
 pub(crate) fn connect_lazy_with(
     url: &str,

@@ -51,8 +51,6 @@ pub(super) async fn measure(
     reference: (f64, u32),
 ) -> anyhow::Result<Accepted> {
     let shop = stage.shop;
-    let warm = stage.put(async |_, _| clients::closed(shop, 32, sizes.warm_up, 1).await).await?;
-    progress(format!("  a rehearsal, not counted: {}/s", number(warm.tally.rate())));
     let mut best = (0.0, 0);
     for (seed, number_of_clients) in (2..).zip(sizes.clients) {
         let tried = stage

@@ -19,7 +19,7 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 
-use super::report::Figure;
+use super::report::{Figure, number};
 use super::{Common, audit_all, progress};
 use crate::system::SystemArgs;
 use crate::system::running::Running;
@@ -85,6 +85,9 @@ pub async fn measure(settings: &Settings) -> anyhow::Result<Vec<Figure>> {
         figures.extend(memory::at_rest(&stage, sizes).await?);
     }
     stage.running.watched.forget_peaks();
+    let shop = stage.shop;
+    let warm = stage.put(async |_, _| clients::closed(shop, 32, sizes.warm_up, 1).await).await?;
+    progress(format!("a rehearsal, not counted: {}/s accepted", number(warm.tally.rate())));
     let mut found = None;
     if compared {
         progress("accepted: orders as fast as clients get their answers");

@@ -50,7 +50,8 @@ pub(super) fn connect(
         .set("enable.auto.commit", "false")
         .set("enable.auto.offset.store", "false")
         .set("auto.offset.reset", "earliest")
-        .set("fetch.wait.max.ms", "100")
+        .set("fetch.wait.max.ms", "20")
+        .set("fetch.min.bytes", "65536")
         .set("queued.max.messages.kbytes", "16384")
         // With its buffer full librdkafka looks again after the default of 1 s, and we empty it within some 0.1 s.
         .set("fetch.queue.backoff.ms", "20")

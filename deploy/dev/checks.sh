@@ -31,7 +31,7 @@ test_command() {
     run cargo test --locked --workspace --no-run
     say "Starting PostgreSQL, Redis and Kafka for the tests"
     temporary_servers "$ALL_SERVERS"
-    local variable what
+    local variable
     while read -r variable; do export "${variable?}"; done < <(servers_environment "$TEMPORARY" "$ALL_SERVERS")
     # Sets of servers that tests start for themselves come from here too, not from a container engine.
     export TEST_SERVERS=native

@@ -10,7 +10,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::latency::{Latencies, Summary};
-use super::request::{Answer, Kind, Outcome};
+use super::request::{Answer, Kind, Outcome, Refusal};
 
 /// Where clients write down what came of their requests, and where it is read while they go on.
 ///
@@ -202,7 +202,9 @@ fn error(outcome: &Outcome) -> Option<Cow<'static, str>> {
     Some(match outcome {
         Outcome::Product { .. } | Outcome::Accepted { step_failed: false, .. } => return None,
         Outcome::Accepted { step_failed: true, .. } => "accepted, but a step failed".into(),
-        Outcome::Refused { overloaded: true, .. } => "503 overloaded".into(),
+        Outcome::Refused { refusal: Refusal::Overloaded, .. } => "503 overloaded".into(),
+        Outcome::Refused { refusal: Refusal::OutcomeUnknown, .. } => "503 outcome unknown".into(),
+        Outcome::Refused { refusal: Refusal::Unavailable, .. } => "503 unavailable".into(),
         Outcome::Refused { status, .. } if (200..300).contains(status) => "not an answer of a shop".into(),
         Outcome::Refused { status, .. } => format!("status {status}").into(),
         Outcome::Unanswered(failure) => failure.to_string().into(),
@@ -218,8 +220,8 @@ mod tests {
         Answer { outcome, server: Some(Duration::from_micros(10)) }
     }
 
-    fn refused(status: u16, overloaded: bool, may_stand: bool) -> Answer {
-        answer(Outcome::Refused { status, overloaded, may_stand })
+    fn refused(status: u16, refusal: Refusal, may_stand: bool) -> Answer {
+        answer(Outcome::Refused { status, refusal, may_stand })
     }
 
     #[test]
@@ -227,7 +229,7 @@ mod tests {
         let journal = Journal::default();
         let second = Duration::from_secs(1);
         journal.record(Kind::Products, &answer(Outcome::Product { from_cache: true }), second);
-        journal.record(Kind::Products, &refused(503, true, false), Duration::from_micros(1));
+        journal.record(Kind::Products, &refused(503, Refusal::Overloaded, false), Duration::from_micros(1));
         journal.record(Kind::Products, &answer(Outcome::Unanswered(Failure::Timeout)), second * 10);
         let totals = journal.totals();
         let summary = totals.all().summary();
@@ -241,7 +243,13 @@ mod tests {
     fn errors_are_told_apart_and_what_could_not_be_started_is_one() {
         let journal = Journal::default();
         journal.not_started();
-        for failed in [refused(503, true, true), refused(500, false, true), refused(404, false, false)] {
+        for failed in [
+            refused(503, Refusal::Overloaded, false),
+            refused(503, Refusal::OutcomeUnknown, true),
+            refused(503, Refusal::Unavailable, false),
+            refused(500, Refusal::Other, true),
+            refused(404, Refusal::Other, false),
+        ] {
             journal.record(Kind::Orders, &failed, Duration::ZERO);
         }
         let order_id = Uuid::new_v4();
@@ -250,7 +258,9 @@ mod tests {
         let totals = journal.totals();
         let errors: Vec<_> = totals.errors.iter().map(|(name, count)| (name.as_ref(), *count)).collect();
         let expected = [
+            "503 outcome unknown",
             "503 overloaded",
+            "503 unavailable",
             "accepted, but a step failed",
             "not started in time",
             "status 404",

@@ -16,6 +16,8 @@ use super::order::{Orders, PRODUCTS};
 
 /// Different orders: enough that they are not all alike, few enough to be written down before the load begins.
 const ORDERS: usize = 1_000;
+/// How the answer to an order begins for which there is no room.
+const OVERLOADED: &str = "Too many orders";
 /// Its key.
 const KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
@@ -81,13 +83,26 @@ pub enum Outcome {
     Refused {
         /// Its status.
         status: u16,
-        /// It is a 503 that says when to come again.
-        overloaded: bool,
+        /// What it says beside its status.
+        refusal: Refusal,
         /// The server's side failed, and did not say that the order was not taken.
         may_stand: bool,
     },
     /// No answer. If it was an order, it may stand.
     Unanswered(Failure),
+}
+
+/// Why an answer says no. All of a 503 ask to come again, so that the header which says when tells none from another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// 503: as many orders are under way as may be.
+    Overloaded,
+    /// 503: the order was sent to the database, and the answer says under which id to look for it.
+    OutcomeUnknown,
+    /// 503: something that it cannot do without is away.
+    Unavailable,
+    /// Any other status.
+    Other,
 }
 
 /// An outcome, and how long it took by the server's own clock, if its answer says so.
@@ -108,6 +123,8 @@ struct Body {
     #[serde(default)]
     from_cache: bool,
     response_time_ms: Option<f64>,
+    /// Of a problem.
+    error: Option<String>,
 }
 
 impl Script {
@@ -184,16 +201,29 @@ fn read(response: &Response) -> Answer {
         Some(Body { success: true, from_cache, .. }) if status.is_success() => {
             Outcome::Product { from_cache }
         }
-        _ => {
-            let not_taken = String::from_utf8_lossy(&response.body).contains("not taken");
+        body => {
+            // Only what sums the answer up: what else it says may be how to find out whether an order was not taken.
+            let error = body.as_ref().and_then(|body| body.error.as_deref()).unwrap_or_default();
+            let names_order = body.as_ref().is_some_and(|body| body.order_id.is_some());
             Outcome::Refused {
                 status: status.as_u16(),
-                overloaded: status == StatusCode::SERVICE_UNAVAILABLE && response.retry_after().is_some(),
-                may_stand: status.is_success() || (status.is_server_error() && !not_taken),
+                refusal: Refusal::of(status, error, names_order),
+                may_stand: status.is_success() || (status.is_server_error() && !error.contains("not taken")),
             }
         }
     };
     Answer { outcome, server }
+}
+
+impl Refusal {
+    fn of(status: StatusCode, error: &str, names_order: bool) -> Self {
+        match status {
+            StatusCode::SERVICE_UNAVAILABLE if names_order => Self::OutcomeUnknown,
+            StatusCode::SERVICE_UNAVAILABLE if error.starts_with(OVERLOADED) => Self::Overloaded,
+            StatusCode::SERVICE_UNAVAILABLE => Self::Unavailable,
+            _ => Self::Other,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -202,13 +232,9 @@ mod tests {
 
     use super::*;
 
-    fn answer(status: u16, headers: &[(&'static str, &str)], body: &str) -> Answer {
-        let mut map = HeaderMap::new();
-        for (name, value) in headers {
-            map.insert(*name, value.parse().unwrap());
-        }
+    fn answer(status: u16, body: &str) -> Answer {
         let status = StatusCode::from_u16(status).unwrap();
-        read(&Response { status, headers: map, body: Bytes::from(body.to_owned()) })
+        read(&Response { status, headers: HeaderMap::new(), body: Bytes::from(body.to_owned()) })
     }
 
     #[test]
@@ -262,7 +288,7 @@ mod tests {
     #[test]
     fn an_answer_says_whether_it_came_from_the_cache_and_how_long_the_server_took() {
         let body = r#"{"success":true,"data":{"id":1},"from_cache":true,"response_time_ms":0.42}"#;
-        let Answer { outcome, server } = answer(200, &[], body);
+        let Answer { outcome, server } = answer(200, body);
         assert_eq!(outcome, Outcome::Product { from_cache: true });
         assert_eq!(server, Some(Duration::from_micros(420)));
     }
@@ -272,19 +298,33 @@ mod tests {
         let id = Uuid::new_v4();
         let body = |success| format!(r#"{{"success":{success},"order_id":"{id}","response_time_ms":700.0}}"#);
         let accepted = |step_failed| Outcome::Accepted { order_id: id, step_failed };
-        assert_eq!(answer(201, &[], &body(true)).outcome, accepted(false));
-        assert_eq!(answer(201, &[], &body(false)).outcome, accepted(true));
+        assert_eq!(answer(201, &body(true)).outcome, accepted(false));
+        assert_eq!(answer(201, &body(false)).outcome, accepted(true));
     }
 
     #[test]
-    fn a_refusal_is_told_from_an_overload_and_from_what_may_stand() {
-        let refused = |status, overloaded, may_stand| Outcome::Refused { status, overloaded, may_stand };
-        let later = [("retry-after", "1")];
-        let not_taken = r#"{"success":false,"error":"overloaded; the order was not taken"}"#;
-        assert_eq!(answer(503, &later, not_taken).outcome, refused(503, true, false));
-        assert_eq!(answer(503, &later, r#"{"success":false}"#).outcome, refused(503, true, true));
-        assert_eq!(answer(500, &[], "").outcome, refused(500, false, true));
-        assert_eq!(answer(404, &[], r#"{"success":false}"#).outcome, refused(404, false, false));
-        assert_eq!(answer(200, &[], "what?").outcome, refused(200, false, true));
+    fn a_refusal_is_told_from_what_may_stand() {
+        let refused = |status, refusal, may_stand| Outcome::Refused { status, refusal, may_stand };
+        assert_eq!(answer(500, "").outcome, refused(500, Refusal::Other, true));
+        assert_eq!(answer(404, r#"{"success":false}"#).outcome, refused(404, Refusal::Other, false));
+        assert_eq!(answer(200, "what?").outcome, refused(200, Refusal::Other, true));
+        // Not of the shop, but of something between.
+        assert_eq!(answer(503, "busy").outcome, refused(503, Refusal::Unavailable, true));
+    }
+
+    #[test]
+    fn no_room_for_an_order_a_database_that_is_away_and_an_order_that_may_stand_are_told_apart() {
+        use storefront::refusals;
+
+        // As the shop says it: all of them with `Retry-After`.
+        let outcome =
+            |problem: service_runtime::Problem| answer(503, &problem.body(None).to_string()).outcome;
+        let refused = |refusal, may_stand| Outcome::Refused { status: 503, refusal, may_stand };
+        assert_eq!(outcome(refusals::too_many_orders()), refused(Refusal::Overloaded, false));
+        assert_eq!(outcome(refusals::order_not_taken()), refused(Refusal::Unavailable, false));
+        assert_eq!(outcome(refusals::cannot_read()), refused(Refusal::Unavailable, true));
+        let unknown = refusals::order_outcome_unknown(Uuid::new_v4());
+        assert_eq!(outcome(unknown.clone()), refused(Refusal::OutcomeUnknown, true));
+        assert_eq!(outcome(refusals::repeat_under_the_key(unknown)), refused(Refusal::OutcomeUnknown, true));
     }
 }

@@ -57,7 +57,8 @@ fn what_has_no_sense_is_refused() {
 async fn shop() -> String {
     let product = r#"{"success":true,"data":{},"from_cache":true,"response_time_ms":0.1}"#;
     let busy =
-        (StatusCode::SERVICE_UNAVAILABLE, [("retry-after", "1")], "overloaded; the order was not taken");
+        r#"{"success":false,"error":"Too many orders at this moment and this one was not taken; try again"}"#;
+    let busy = (StatusCode::SERVICE_UNAVAILABLE, [("retry-after", "1")], busy);
     let routes = Router::new()
         .route("/api/product/{id}", get(move || async move { product }))
         .route("/api/order", post(move || async move { busy }));

@@ -1,16 +1,16 @@
 //! The way to Redis: quick or not at all.
 
+mod dial;
+
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use redis::aio::MultiplexedConnection;
-use redis::{
-    AsyncConnectionConfig, Client, FromRedisValue, IntoConnectionInfo, Pipeline, ProtocolVersion, PushInfo,
-    RedisError,
-};
+use redis::{FromRedisValue, Pipeline, RedisError};
 use tracing::{info, warn};
 
+use self::dial::Dial;
 use crate::near::{Near, Ticket};
 
 /// Single answers may come late on a busy machine, and then many at once. A server hangs if at least this many came late, over at
@@ -23,9 +23,9 @@ const LATE_TIMEOUTS: u32 = 2;
 /// After a failure Redis is left alone for the cool-down; then one caller tries to connect while the others go on without. So a
 /// server that hangs costs a few requests the time-out, and not every request.
 ///
-/// Each connection has Redis tell [`Near`] when something changes that was read on it.
+/// Each connection has Redis tell [`Near`] when something changes that was read on it, if Redis can.
 pub(crate) struct RedisLink {
-    client: Client,
+    dial: Dial,
     timeout: Duration,
     cool_down: Duration,
     near: Arc<Near>,
@@ -60,14 +60,8 @@ impl RedisLink {
         cool_down: Duration,
         near: Arc<Near>,
     ) -> Result<Self, RedisError> {
-        let mut info = url.into_connection_info()?;
-        if near.is_on() {
-            // The older form of the protocol has no room for messages that nobody asked for.
-            let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
-            info = info.set_redis_settings(settings);
-        }
         Ok(Self {
-            client: Client::open(info)?,
+            dial: Dial::new(url, timeout, near.clone())?,
             timeout,
             cool_down,
             near,
@@ -135,8 +129,9 @@ impl RedisLink {
 
     async fn connect(&self) -> Result<(MultiplexedConnection, u64), RedisError> {
         let generation = self.tried.fetch_add(1, Ordering::Relaxed) + 1;
+        let before = self.state().generation;
         // Connecting is several steps, each of which has the time-out for itself.
-        let connected = match tokio::time::timeout(self.timeout * 2, self.open(generation)).await {
+        let connected = match tokio::time::timeout(self.timeout * 2, self.dial.open(generation)).await {
             Ok(connected) => connected,
             Err(_) => Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()),
         };
@@ -156,36 +151,12 @@ impl RedisLink {
                 Ok((connection, generation))
             }
             Err(error) => {
-                self.lost(&mut state, &error);
+                // A health check connects whoever else does. What it made meanwhile is not what failed here.
+                if state.generation == before {
+                    self.lost(&mut state, &error);
+                }
                 Err(error)
             }
-        }
-    }
-
-    /// A connection, and whether Redis will tell on it what changes.
-    async fn open(&self, generation: u64) -> Result<(MultiplexedConnection, bool), RedisError> {
-        let mut config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(self.timeout))
-            .set_response_timeout(Some(self.timeout));
-        if !self.near.is_on() {
-            return Ok((self.client.get_multiplexed_async_connection_with_config(&config).await?, false));
-        }
-        let near = self.near.clone();
-        // Called by the task that reads from the connection, before it hands on what came later.
-        config = config.set_push_sender(move |message: PushInfo| -> Result<(), std::convert::Infallible> {
-            near.hear(generation, &message);
-            Ok(())
-        });
-        let mut connection = self.client.get_multiplexed_async_connection_with_config(&config).await?;
-        let track = redis::cmd("CLIENT").arg("TRACKING").arg("ON").take();
-        match track.query_async::<()>(&mut connection).await {
-            Ok(()) => Ok((connection, true)),
-            // Not allowed to this user, for example: then every read asks.
-            Err(error) if error.code().is_some() => {
-                warn!(%error, "Redis will not tell what changes, products are not kept in memory");
-                Ok((connection, false))
-            }
-            Err(error) => Err(error),
         }
     }
 
@@ -227,3 +198,6 @@ impl RedisLink {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests;

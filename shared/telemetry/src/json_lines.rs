@@ -49,7 +49,15 @@ where
         if let Some(span) = context.span(id)
             && let Some(Fields(fields)) = span.extensions_mut().get_mut()
         {
-            values.record(&mut Collect(fields));
+            let mut later = Vec::new();
+            values.record(&mut Collect(&mut later));
+            // In the place of what the field was before: a span may live long, and record a field many times.
+            for (name, value) in later {
+                match fields.iter_mut().find(|(field, _)| *field == name) {
+                    Some((_, before)) => *before = value,
+                    None => fields.push((name, value)),
+                }
+            }
         }
     }
 
@@ -127,5 +135,29 @@ impl Visit for Collect<'_> {
 
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
         self.take(field, format!("{value:?}"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tracing::{Dispatch, dispatcher, field, info_span};
+    use tracing_subscriber::Registry;
+    use tracing_subscriber::layer::SubscriberExt;
+
+    use super::*;
+
+    #[test]
+    fn a_field_that_is_recorded_again_and_again_takes_the_place_of_what_it_was() {
+        let dispatch = Dispatch::new(Registry::default().with(JsonLines::new("test-service", std::io::sink)));
+        dispatcher::with_default(&dispatch, || {
+            let span = info_span!("work", kept = 1, done = field::Empty);
+            for done in 1..=100 {
+                span.record("done", done);
+            }
+            let registry = dispatch.downcast_ref::<Registry>().unwrap();
+            let span = registry.span(&span.id().unwrap()).unwrap();
+            let Fields(fields) = span.extensions_mut().remove::<Fields>().unwrap();
+            assert_eq!(fields, [("kept", 1.into()), ("done", 100.into())]);
+        });
     }
 }

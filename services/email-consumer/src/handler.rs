@@ -63,7 +63,7 @@ impl Confirmations {
         // A twin may have come first meanwhile. To pass the horizon meanwhile an event has to be a retention old to the second; it is a dead
         // letter then, and its repeat carries the same Message-ID.
         match self.deliveries.note(taken).await? {
-            Arrival::First => tracing::debug!(order_id = %event.data.order_id, "order confirmed by e-mail"),
+            Arrival::First => tracing::info!(order_id = %event.data.order_id, "order confirmed by e-mail"),
             Arrival::Repeat => delivery.repeated(),
             Arrival::BeyondHorizon(beyond) => return Err(Failure::BeyondHorizon(beyond)),
         }

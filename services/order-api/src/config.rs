@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::patience::Patience;
 use service_runtime::settings::{duration, postgres_url};
 
 /// Accepts orders and answers product reads.
@@ -29,6 +30,9 @@ pub struct Config {
     /// them take longer bursts in, and make each order in them wait longer
     #[arg(long, env = "ORDER_API_ORDERS_AT_ONCE", default_value_t = 1000, value_parser = clap::value_parser!(u16).range(1..=10_000))]
     pub orders_at_once: u16,
+    /// How long the database may take. Not to be set from outside: it has to fit the limit on a whole request.
+    #[arg(skip)]
+    pub patience: Patience,
     /// Connections for reading products and orders, apart from the others, so that neither side can starve the other: a number
     /// from 1 to 100. The cache keeps this small
     #[arg(long, env = "ORDER_API_READ_CONNECTIONS", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=100))]

@@ -34,13 +34,15 @@ use service_runtime::supervise::Supervisor;
 use sqlx::PgPool;
 use telemetry::metrics::Metrics;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
 
+use self::admission::Admission;
 use self::cache::ProductCache;
 pub use self::config::{CacheSettings, Config};
 use self::metrics::OrderMetrics;
 use self::order_writer::{OrderRows, OrderWriter, Written};
+pub use self::patience::Patience;
 use self::prices::{PriceReader, Prices};
 
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("../../migrations/orders");
@@ -61,8 +63,8 @@ struct Shop {
     writes: PgPool,
     prices: Grouped<Vec<i32>, Shared<Prices>>,
     orders: Grouped<OrderRows, Shared<Written>>,
-    /// How many more orders may be under way.
-    admission: Arc<Semaphore>,
+    admission: Admission,
+    patience: Patience,
     cache: Arc<ProductCache>,
     /// How long a key stands for its order.
     idempotency_ttl: Duration,
@@ -77,24 +79,26 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: CancellationTo
     let cache = Arc::new(ProductCache::new(&config.cache)?);
     let health = health(&reads, &cache);
     let (poke, poker) = Poke::new(&config.database_url, "order-api poke")?;
-    let most = usize::from(config.orders_at_once);
-    let admission = Arc::new(Semaphore::new(most));
-    // Who does not fit is refused when the order is admitted; here there is always room.
+    let (most, patience) = (usize::from(config.orders_at_once), config.patience);
+    let admission = Admission::new(most);
+    // Room for all that are admitted. An order whose caller has gone keeps its room until its turn.
     let limits = |lanes| GroupLimits { lanes, largest: LARGEST_GROUP, waiting: most };
-    let (prices, price_lanes) = grouped(PriceReader(writes.clone()), limits(PRICE_LANES));
-    let writer = OrderWriter { pool: writes.clone(), poke };
+    let (prices, price_lanes) =
+        grouped(PriceReader { pool: writes.clone(), patience: patience.read }, limits(PRICE_LANES));
+    let writer = OrderWriter { pool: writes.clone(), poke, patience: patience.write };
     let (orders, order_lanes) = grouped(writer, limits(ORDER_LANES));
     let idempotency_ttl = config.idempotency_ttl;
     let metrics = Metrics::new();
     persistence::metrics::pools(&metrics, &[("read", &reads), ("write", &writes)]);
     cache.metrics().register(&metrics, &cache);
-    let order_metrics = OrderMetrics::new(&metrics, &admission, most);
+    let order_metrics = OrderMetrics::new(&metrics, &admission);
     let shop = Shop {
         reads: reads.clone(),
         writes: writes.clone(),
         prices,
         orders,
         admission,
+        patience,
         cache,
         idempotency_ttl,
         metrics: order_metrics,
@@ -103,10 +107,16 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: CancellationTo
     let routes = http::harden(routes, Limits::default(), &metrics);
 
     let mut supervisor = Supervisor::new(shutdown.clone());
-    supervisor.spawn("http", http::serve(listener, routes, shutdown.clone()));
-    // They end when the last request has.
-    supervisor.spawn("price lanes", async move { Ok(price_lanes.run().await?) });
-    supervisor.spawn("order lanes", async move { Ok(order_lanes.run().await?) });
+    // Once nobody is served any more, nobody waits for a lane.
+    let served = CancellationToken::new();
+    let serving = http::serve(listener, routes, shutdown.clone());
+    let ended = served.clone().drop_guard();
+    supervisor.spawn("http", async move {
+        let _ended = ended;
+        serving.await
+    });
+    supervisor.spawn("price lanes", until(served.clone(), price_lanes.run()));
+    supervisor.spawn("order lanes", until(served, order_lanes.run()));
     supervisor.spawn("poker", {
         let shutdown = shutdown.clone();
         async move {
@@ -132,6 +142,14 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: CancellationTo
         Ok(())
     });
     supervisor.run().await
+}
+
+/// Runs `lanes` until they end, or until `served`.
+async fn until(
+    served: CancellationToken,
+    lanes: impl Future<Output = Result<(), JoinError>>,
+) -> anyhow::Result<()> {
+    served.run_until_cancelled(lanes).await.unwrap_or(Ok(())).map_err(Into::into)
 }
 
 fn health(reads: &PgPool, cache: &Arc<ProductCache>) -> Health {

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use telemetry::metrics::{Counter, Counters, Metrics};
-use tokio::sync::Semaphore;
 
+use crate::admission::Admission;
 use crate::cache::ProductCache;
 
 /// What became of orders.
@@ -14,12 +14,10 @@ pub(crate) struct OrderMetrics {
 }
 
 impl OrderMetrics {
-    /// `admission` has a permit for each order that may be under way beside the others, `most` in all.
-    pub(crate) fn new(metrics: &Metrics, admission: &Arc<Semaphore>, most: usize) -> Self {
+    pub(crate) fn new(metrics: &Metrics, admission: &Admission) -> Self {
         let admission = admission.clone();
-        metrics.gauge("orders_under_way", "Orders that are taken at this moment", move || {
-            most.saturating_sub(admission.available_permits()) as f64
-        });
+        let help = "Orders that are taken at this moment";
+        metrics.gauge("orders_under_way", help, move || admission.under_way() as f64);
         let orders = Counters::new(["outcome"])
             .with(["accepted"])
             .with(["repeated"])

@@ -1,9 +1,12 @@
 //! Writes orders, those that come together in one statement.
 //!
 //! A statement for many orders costs the database little more than one for a single order: one round trip, one flush to disk. What comes of an
-//! order is its own all the same: a group that the database refuses is written order by order.
+//! order is its own all the same. A group that the database refuses, and so rolls back, is written in halves, until the order that it does not take
+//! stands alone; orders without a key come first, since only a key can keep a statement waiting for another one.
 
-use std::collections::HashSet;
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
 
 use persistence::grouped::GroupWork;
 use persistence::outbox::Poke;
@@ -15,8 +18,11 @@ use tracing::warn;
 use uuid::Uuid;
 
 use crate::idempotency::Claim;
-use crate::patience::{PATIENCE, in_time};
+use crate::patience::within;
 use crate::store::{self, NewEvent};
+
+#[cfg(test)]
+mod tests;
 
 /// An order with everything that is written of it.
 pub(crate) struct OrderRows {
@@ -43,6 +49,8 @@ pub(crate) enum Written {
 pub(crate) struct OrderWriter {
     pub(crate) pool: PgPool,
     pub(crate) poke: Poke,
+    /// For a group, whatever that takes. What is not begun by then is not sent.
+    pub(crate) patience: Duration,
 }
 
 impl GroupWork for OrderWriter {
@@ -50,21 +58,17 @@ impl GroupWork for OrderWriter {
     type Outcome = Shared<Written>;
 
     async fn carry_out(&self, orders: Vec<OrderRows>) -> Vec<Shared<Written>> {
-        let begin = Instant::now();
+        let (firsts, repeats) = by_key(&orders);
         let mut outcomes = vec![Written::NotSent; orders.len()];
-        for places in rounds(&orders) {
-            if begin.elapsed() >= PATIENCE {
-                break;
-            }
-            let round: Vec<&OrderRows> = places.iter().filter_map(|place| orders.get(*place)).collect();
-            for (place, outcome) in places.iter().zip(self.write(&round, begin).await) {
-                if let Some(slot) = outcomes.get_mut(*place) {
-                    *slot = outcome;
-                }
-            }
-        }
+        self.write(&orders, firsts, &mut outcomes).await;
         if outcomes.contains(&Written::New) {
             self.poke.poke();
+        }
+        // They were not sent, and need not be: what stands under their key is there to be read, or they may come again.
+        for (place, first) in repeats {
+            if matches!(outcomes[first], Written::New | Written::KeyTaken) {
+                outcomes[place] = Written::KeyTaken;
+            }
         }
         let shared = |outcome| Shared { items: orders.len(), result: Ok(outcome) };
         outcomes.into_iter().map(shared).collect()
@@ -72,46 +76,57 @@ impl GroupWork for OrderWriter {
 }
 
 impl OrderWriter {
-    /// Writes `orders`, none of which has the key of another. What was not begun in time since `begin` is not begun.
-    async fn write(&self, orders: &[&OrderRows], begin: Instant) -> Vec<Written> {
-        match self.insert(orders).await {
-            Ok(outcomes) => outcomes,
-            Err(NotInserted::Refused) if orders.len() > 1 => {
-                let mut outcomes = Vec::with_capacity(orders.len());
-                for order in orders {
-                    let late = begin.elapsed() >= PATIENCE;
-                    let outcome = if late { None } else { Some(self.insert(&[*order]).await) };
-                    outcomes.push(match outcome {
-                        None => Written::NotSent,
-                        Some(Ok(outcome)) => outcome.first().copied().unwrap_or(Written::Unknown),
-                        Some(Err(failure)) => failure.of_one(),
-                    });
-                }
-                outcomes
+    /// Writes the orders at `places`, none of which has the key of another.
+    async fn write(&self, orders: &[OrderRows], places: Vec<usize>, outcomes: &mut [Written]) {
+        let deadline = Instant::now() + self.patience;
+        let mut groups = vec![places];
+        while let Some(mut places) = groups.pop() {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                continue;
             }
-            Err(failure) => vec![failure.of_one(); orders.len()],
+            let group: Vec<&OrderRows> = places.iter().map(|place| &orders[*place]).collect();
+            match self.insert(&group, left).await {
+                Ok(written) => {
+                    for place in places {
+                        let new = written.contains(&orders[place].order.id);
+                        outcomes[place] = if new { Written::New } else { Written::KeyTaken };
+                    }
+                }
+                Err(NotInserted::Refused) if places.len() > 1 => {
+                    // Those without a key in front, to be taken first.
+                    places.sort_by_key(|place| orders[*place].claim.is_some());
+                    let keyless = places.iter().filter(|place| orders[**place].claim.is_none()).count();
+                    let half = places.len() / 2;
+                    let middle = if keyless == 0 || keyless == places.len() { half } else { keyless };
+                    groups.push(places.split_off(middle));
+                    groups.push(places);
+                }
+                Err(NotInserted::NotSent) => {}
+                Err(NotInserted::Refused | NotInserted::Unknown) => {
+                    places.into_iter().for_each(|place| outcomes[place] = Written::Unknown);
+                }
+            }
         }
     }
 
-    async fn insert(&self, orders: &[&OrderRows]) -> Result<Vec<Written>, NotInserted> {
+    /// The ids of those that were written; the key of each other one stands for an order already.
+    async fn insert(&self, orders: &[&OrderRows], patience: Duration) -> Result<HashSet<Uuid>, NotInserted> {
+        let begin = Instant::now();
         // Up to here nothing is sent, so callers may try again without a second order.
-        let mut connection = in_time(self.pool.acquire()).await.map_err(|error| {
+        let mut connection = within(patience, self.pool.acquire()).await.map_err(|error| {
             warn!(%error, orders = orders.len(), "no connection to the database, orders not taken");
             NotInserted::NotSent
         })?;
-        let written = in_time(store::insert(&mut connection, orders)).await.map_err(|error| {
+        let left = patience.saturating_sub(begin.elapsed());
+        let written = within(left, store::insert(&mut connection, orders)).await;
+        written.map(HashSet::from_iter).map_err(|error| {
             warn!(%error, orders = orders.len(), "orders that were sent to the database are not written");
             match error {
                 sqlx::Error::Database(_) => NotInserted::Refused,
                 _ => NotInserted::Unknown,
             }
-        })?;
-        let written: HashSet<Uuid> = written.into_iter().collect();
-        let outcome = |rows: &&OrderRows| match written.contains(&rows.order.id) {
-            true => Written::New,
-            false => Written::KeyTaken,
-        };
-        Ok(orders.iter().map(outcome).collect())
+        })
     }
 }
 
@@ -124,31 +139,23 @@ enum NotInserted {
     Unknown,
 }
 
-impl NotInserted {
-    /// For an order that was alone.
-    fn of_one(self) -> Written {
-        match self {
-            Self::NotSent => Written::NotSent,
-            Self::Refused | Self::Unknown => Written::Unknown,
-        }
-    }
-}
-
-/// The places of `orders`, so that no key stands twice in a round and what came first under a key is first. One statement cannot write a key twice;
-/// the second order has to find what the first one left.
-fn rounds(orders: &[OrderRows]) -> Vec<Vec<usize>> {
-    let mut rounds: Vec<(HashSet<&str>, Vec<usize>)> = Vec::new();
+/// The places of the orders that are the first with their key or have none; and of the others, each with the first one that has its key. One statement
+/// cannot write a key twice.
+fn by_key(orders: &[OrderRows]) -> (Vec<usize>, Vec<(usize, usize)>) {
+    let mut first_with: HashMap<&str, usize> = HashMap::new();
+    let (mut firsts, mut repeats) = (Vec::with_capacity(orders.len()), Vec::new());
     for (place, rows) in orders.iter().enumerate() {
-        let key = rows.claim.as_ref().map(|claim| claim.key.as_str());
-        let free = |(keys, _): &(HashSet<&str>, _)| key.is_none_or(|key| !keys.contains(key));
-        let round = rounds.iter().position(free).unwrap_or(rounds.len());
-        if round == rounds.len() {
-            rounds.push(Default::default());
-        }
-        if let Some((keys, places)) = rounds.get_mut(round) {
-            keys.extend(key);
-            places.push(place);
+        let Some(claim) = &rows.claim else {
+            firsts.push(place);
+            continue;
+        };
+        match first_with.entry(claim.key.as_str()) {
+            Entry::Occupied(first) => repeats.push((place, *first.get())),
+            Entry::Vacant(free) => {
+                free.insert(place);
+                firsts.push(place);
+            }
         }
     }
-    rounds.into_iter().map(|(_, places)| places).collect()
+    (firsts, repeats)
 }

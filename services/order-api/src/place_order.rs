@@ -13,10 +13,10 @@ use tracing::{Instrument, info, warn};
 use uuid::Uuid;
 
 use crate::Shop;
-use crate::admission::Admitted;
+use crate::admission::Door;
 use crate::idempotency::{self, Claim, Held};
 use crate::order_writer::{OrderRows, Written};
-use crate::patience::{TURN, in_time};
+use crate::patience::within;
 use crate::prices::Prices;
 use crate::store::NewEvent;
 
@@ -31,13 +31,16 @@ struct Placed {
 pub(crate) async fn place_order(
     clock: Stopwatch,
     State(shop): State<Shop>,
-    _admitted: Admitted,
+    _door: Door,
     key: Result<Option<IdempotencyKey>, Problem>,
     order: Result<NewOrder, Problem>,
 ) -> Result<OrderAccepted, Problem> {
     let counted = Counted { shop: &shop, outcome: "unknown" };
     let placed = match (key, order) {
-        (Ok(key), Ok(order)) => accept(&shop, key, order).await,
+        (Ok(key), Ok(order)) => match shop.admission.enter() {
+            Ok(_place) => accept(&shop, key, order).await,
+            Err(refusal) => Err(refusal),
+        },
         // As the refusals of extractors come: the first one counts.
         (Err(refusal), _) | (Ok(_), Err(refusal)) => Err(refusal),
     };
@@ -72,6 +75,7 @@ fn outcome(placed: &Result<Placed, Problem>) -> &'static str {
         Ok(Placed { before: false, .. }) => "accepted",
         Ok(Placed { before: true, .. }) => "repeated",
         Err(problem) if !problem.status().is_server_error() => "refused",
+        Err(problem) if problem.has("overloaded") => "overloaded",
         // It names the order under which the caller can look.
         Err(problem) if problem.has("order_id") => "unknown",
         Err(_) => "failed",
@@ -103,10 +107,13 @@ async fn place(shop: &Shop, order: NewOrder, claim: Option<Claim>) -> Result<Pla
 
 /// Prices of at least those products of the order that exist.
 async fn prices(shop: &Shop, order: &NewOrder) -> Result<Prices, Problem> {
-    let read = shop.prices.carry_out(order.product_ids(), TURN);
-    sql::shared("SELECT", "products", read).await.map_err(|error| {
-        warn!(%error, "prices could not be read, order not taken");
-        refusals::order_not_taken()
+    let read = shop.prices.carry_out(order.product_ids(), shop.patience.turn);
+    sql::shared("SELECT", "products", read).await.map_err(|error| match error {
+        SharedError::NotDone(NotDone::Full | NotDone::Late(_)) => refusals::too_many_orders(),
+        SharedError::NotDone(NotDone::Unknown) | SharedError::Database(_) => {
+            warn!(%error, "prices could not be read, order not taken");
+            refusals::order_not_taken()
+        }
     })
 }
 
@@ -124,10 +131,12 @@ async fn write(shop: &Shop, order: PricedOrder, claim: Option<Claim>) -> Result<
         envelope: event,
     };
     let rows = OrderRows { order, event, trace_id: telemetry::current_trace_id(), claim: claim.clone() };
-    let written = sql::shared("INSERT", "orders", shop.orders.carry_out(rows, TURN)).await;
+    let written = sql::shared("INSERT", "orders", shop.orders.carry_out(rows, shop.patience.turn)).await;
     let written = match written {
         Ok(written) => written,
-        Err(SharedError::NotDone(NotDone::Full | NotDone::Late(_))) => Written::NotSent,
+        Err(SharedError::NotDone(NotDone::Full | NotDone::Late(_))) => {
+            return Err(refusals::too_many_orders());
+        }
         Err(SharedError::NotDone(NotDone::Unknown) | SharedError::Database(_)) => Written::Unknown,
     };
     match (written, claim) {
@@ -143,7 +152,9 @@ async fn write(shop: &Shop, order: PricedOrder, claim: Option<Claim>) -> Result<
 
 /// The order that stands under the key, if there is one.
 async fn find(shop: &Shop, claim: &Claim) -> Result<Option<Placed>, Problem> {
-    let held = in_time(async { idempotency::held(&mut *shop.writes.acquire().await?, claim).await });
+    let held = within(shop.patience.read, async {
+        idempotency::held(&mut *shop.writes.acquire().await?, claim).await
+    });
     let held = held.await.map_err(|error| {
         warn!(%error, "what stands under a key could not be read");
         refusals::cannot_read()

@@ -58,7 +58,7 @@ impl Confirmations {
         // letter then, and its repeat carries the same Idempotency-Key.
         match self.deliveries.note(taken).await? {
             Arrival::First => {
-                tracing::debug!(order_id = %event.data.order_id, "order confirmed by text message")
+                tracing::info!(order_id = %event.data.order_id, "order confirmed by text message")
             }
             Arrival::Repeat => delivery.repeated(),
             Arrival::BeyondHorizon(beyond) => return Err(Failure::BeyondHorizon(beyond)),

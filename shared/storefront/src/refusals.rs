@@ -26,9 +26,10 @@ pub fn order_not_taken() -> Problem {
     Problem::unavailable("The database is away and the order was not taken; try again")
 }
 
-/// As many orders are under way as may be. This one was not looked at.
+/// More orders come than are taken, and this one is not among them. The member `overloaded` tells it from a database that is away.
 pub fn too_many_orders() -> Problem {
     Problem::unavailable("Too many orders at this moment and this one was not taken; try again")
+        .with("overloaded", true)
 }
 
 /// The order was sent to the database and no answer came: it may stand or not. The id tells the caller where to look.

@@ -210,8 +210,9 @@ async fn eventually_waiting(pool: &PgPool, event: &str, count: i64) {
 #[tokio::test]
 async fn repeats_wait_for_the_statement_that_has_claimed_the_key_and_if_it_fails_one_of_them_takes_the_order()
 {
-    let (shop, database) = Shop::open().await;
+    let database = Servers::shared().await.database("orders").await;
     let pool = database.pool().await;
+    let shop = Shop::open_patiently(&database, NOWHERE, &[]).await;
     // Stops an insert after its claim of the key and before its end.
     sqlx::raw_sql(
         "CREATE FUNCTION wait_at_the_gate() RETURNS trigger LANGUAGE plpgsql AS

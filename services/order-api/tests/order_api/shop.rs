@@ -1,7 +1,9 @@
 //! One running order API with a database and a cache of its own.
 
+use std::time::Duration;
+
 use clap::Parser;
-use order_api::Config;
+use order_api::{Config, Patience};
 use reqwest::{Client, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
 use sqlx::PgPool;
@@ -15,6 +17,9 @@ pub(crate) const NOWHERE: &str = "redis://127.0.0.1:1";
 
 /// The cache answers in its own time: a busy machine must not look like a cache that is away.
 pub(crate) const PATIENT: &[&str] = &["--timeout", "5s"];
+
+/// Longer than any test.
+const LONG: Duration = Duration::from_secs(180);
 
 pub(crate) struct Shop {
     pub(crate) address: String,
@@ -47,8 +52,29 @@ impl Shop {
 
     /// A shop with its servers wherever they are; not necessarily ready.
     pub(crate) async fn open_at(database_url: &str, redis_url: &str, settings: &[&str]) -> Self {
+        Self::open_with(database_url, redis_url, settings, Patience::default()).await
+    }
+
+    /// A shop for which nothing is late, so that a test may hold its orders up for as long as a busy machine takes; and so is its database.
+    pub(crate) async fn open_patiently(database: &TestDatabase, redis_url: &str, settings: &[&str]) -> Self {
+        let pool = database.pool().await;
+        sqlx::raw_sql(
+            "DO $$ BEGIN EXECUTE format('ALTER ROLE %I IN DATABASE %I SET lock_timeout = 0', current_user, current_database());
+                         EXECUTE format('ALTER ROLE %I IN DATABASE %I SET statement_timeout = 0', current_user, current_database()); END $$",
+        )
+        .execute(&pool)
+        .await
+        .unwrap();
+        let patience = Patience { turn: LONG, read: LONG, write: LONG };
+        let shop = Self::open_with(database.url(), redis_url, settings, patience).await;
+        shop.ready().await;
+        shop
+    }
+
+    async fn open_with(database_url: &str, redis_url: &str, settings: &[&str], patience: Patience) -> Self {
         let servers = ["order-api", "--database-url", database_url, "--redis-url", redis_url];
-        let config = Config::try_parse_from(servers.iter().chain(settings)).unwrap();
+        let mut config = Config::try_parse_from(servers.iter().chain(settings)).unwrap();
+        config.patience = patience;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let shutdown = CancellationToken::new();

@@ -39,6 +39,16 @@ struct Accepted {
     order_id: Uuid,
 }
 
+/// Whether a 503 is about the crowd, and not about a database that is away.
+fn overloaded(body: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    struct Refused {
+        #[serde(default)]
+        overloaded: bool,
+    }
+    serde_json::from_slice(body).is_ok_and(|Refused { overloaded }| overloaded)
+}
+
 impl Tally {
     /// Orders accepted per second.
     pub(super) fn rate(&self) -> f64 {
@@ -56,7 +66,7 @@ impl Tally {
         self.orders.extend(more.orders);
     }
 
-    /// Notes an answer; an error if it is neither 201 nor a 503 that says when to come back.
+    /// Notes an answer; an error if it is neither 201 nor a 503 that says that too many came, and when to come back.
     fn note(&mut self, answer: &Response, due: Instant, remember: bool) -> anyhow::Result<()> {
         match answer.status {
             StatusCode::CREATED => {
@@ -66,7 +76,7 @@ impl Tally {
                     self.orders.push((order_id, due));
                 }
             }
-            StatusCode::SERVICE_UNAVAILABLE if answer.retry_after().is_some() => {
+            StatusCode::SERVICE_UNAVAILABLE if answer.retry_after().is_some() && overloaded(&answer.body) => {
                 self.refused.push(due.elapsed());
             }
             status => {
@@ -80,7 +90,7 @@ impl Tally {
 /// `clients` order for `length`, each again as soon as it has its answer. The same `seed` has them order the same.
 ///
 /// # Errors
-/// An order got another answer than 201 or 503 with `Retry-After`, or none.
+/// An order got another answer than 201 or a 503 that says that too many came, or none.
 pub(super) async fn closed(
     shop: SocketAddr,
     clients: u64,

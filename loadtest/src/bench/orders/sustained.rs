@@ -14,7 +14,9 @@ use crate::system::running::Running;
 
 /// How often it is looked how much waits.
 const LOOK: Duration = Duration::from_secs(1);
-/// Part of what came meanwhile by which what waits may have grown: noise, not growth.
+/// What waits may have grown by so many seconds' worth of orders, which is what a checkpoint or a pause of the Java machine leaves for a moment, or by this part
+/// of what came meanwhile: noise, not growth.
+const MOMENT: f64 = 0.5;
 const NOISE: f64 = 0.01;
 /// Orders without an answer at a time.
 const IN_FLIGHT: u64 = 512;
@@ -133,7 +135,8 @@ fn grows(backlogs: &[Backlog], rate: f64) -> bool {
         part.iter().map(of).sum::<f64>() / part.len().max(1) as f64
     };
     let came = (mean(last, |look| look.at) - mean(middle, |look| look.at)) * rate;
-    mean(last, |look| look.orders) - mean(middle, |look| look.orders) > came * NOISE
+    let noise = (came * NOISE).max(rate * MOMENT);
+    mean(last, |look| look.orders) - mean(middle, |look| look.orders) > noise
 }
 
 #[cfg(test)]

@@ -67,6 +67,8 @@ async fn no_log_no_trace_and_no_metric_of_a_full_run_holds_an_email_address_or_a
     })
     .await;
 
+    // Its connections are new: a process closes those that were not used for a while, perhaps just as a request goes out on them.
+    let client = reqwest::Client::new();
     for (name, service) in system.services() {
         let metrics = client.get(service.url("/metrics")).send().await.expect("metrics");
         let metrics = metrics.text().await.expect("a text");

@@ -10,7 +10,7 @@ BENCHES="relay consumer products orders tracing"
 BENCH_USAGE="./dev bench [relay|consumer|products|orders|tracing] [--quick] [--json FILE] [--only PART,..]; tracing also takes [--shares SHARE,..]; without a name all of them, [--quick] [--json FOLDER]"
 
 bench_command() {
-    local what=${1-} arguments=() status=0 name
+    local what=${1-} arguments=() last=() status=0 name
     if [[ -z $what || $what == --* ]]; then
         bench_all "$@"
         return
@@ -40,7 +40,7 @@ bench_command() {
             bench_engine
             arguments+=(--folder "$BENCH" --relay "$(service_binary outbox-relay)")
             # Numbers as English writes them, whatever the locale; the rest of the line is the command, so this is last.
-            arguments+=(--producer-perf "$(java_bin)" -Duser.language=en "-Dlog4j2.configurationFile=$ROOT/deploy/kafka/log4j2.xml"
+            last=(--producer-perf "$(java_bin)" -Duser.language=en "-Dlog4j2.configurationFile=$ROOT/deploy/kafka/log4j2.xml"
                 -cp "$(kafka_libs)/*" org.apache.kafka.tools.ProducerPerformance)
             ;;
         consumer) bench_engine ;;
@@ -65,7 +65,7 @@ bench_command() {
         for name in postgres kafka; do arguments+=("--$name-pid" "$(running_process "$BENCH/$name.pid")"); done
     fi
     while read -r name; do arguments+=(--about "$name"); done < <(bench_about)
-    run "$(service_binary loadtest)" bench "$what" "${arguments[@]}" || status=$?
+    run "$(service_binary loadtest)" bench "$what" "${arguments[@]}" "${last[@]}" || status=$?
     if ((status != 0)); then bench_last_words; fi
     return "$status"
 }

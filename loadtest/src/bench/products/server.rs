@@ -30,6 +30,8 @@ const PAUSE: Duration = Duration::from_millis(20);
 
 /// The order API, and an empty handler on another port.
 #[derive(Clone, clap::Args)]
+// Not `Config`, as the order API's own is called.
+#[group(id = "ProductsServer")]
 pub struct Config {
     /// Its own settings.
     #[command(flatten)]

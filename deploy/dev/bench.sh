@@ -1,7 +1,7 @@
 # shellcheck shell=bash
-# ./dev bench: how fast the relay, the consumer runtime and product reads are, and what tracing costs, on servers of its own.
+# ./dev bench: how fast the relay, the consumer runtime, product reads and orders are, and what tracing costs, on servers of its own.
 #
-# PostgreSQL and Kafka, for tracing Redis and Jaeger too, for products PostgreSQL and Redis, run with the settings of `./dev up`, flushing to disk included, with all data in a temporary
+# PostgreSQL and Kafka, for orders Redis too, for tracing Redis and Jaeger, for products PostgreSQL and Redis, run with the settings of `./dev up`, flushing to disk included, with all data in a temporary
 # folder and on free ports. The data of `./dev up` is never touched and both may run side by side, though they then share the processors: for figures to
 # quote, nothing else should run. The settings are those of the code or, for tracing, of .env.example, whatever .env or the environment says.
 

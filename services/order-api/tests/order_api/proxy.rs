@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use sqlx::{PgPool, PgTransaction};
-use testkit::eventually;
+use testkit::{PATIENCE, eventually};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
@@ -12,15 +12,25 @@ use tokio::task::JoinSet;
 
 pub(crate) struct Proxy {
     pub(crate) address: SocketAddr,
-    answers: watch::Sender<bool>,
+    answers: watch::Sender<Answers>,
     _running: JoinSet<()>,
+}
+
+/// What becomes of what the server says.
+#[derive(Clone, Copy, PartialEq)]
+enum Answers {
+    Pass,
+    /// They pass until one has this text in it, which is kept back with all that follow.
+    PassUntil(&'static str),
+    AreKeptBack,
 }
 
 impl Proxy {
     pub(crate) async fn to(upstream: String) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let (answers, open) = watch::channel(true);
+        let answers = watch::Sender::new(Answers::Pass);
+        let gate = answers.clone();
         let mut running = JoinSet::new();
         running.spawn(async move {
             let mut connections = JoinSet::new();
@@ -28,8 +38,8 @@ impl Proxy {
                 let Ok(server) = TcpStream::connect(&upstream).await else { continue };
                 let (from_caller, to_caller) = caller.into_split();
                 let (from_server, to_server) = server.into_split();
-                connections.spawn(pass(from_caller, to_server, watch::channel(true).1));
-                connections.spawn(pass(from_server, to_caller, open.clone()));
+                connections.spawn(pass(from_caller, to_server, watch::Sender::new(Answers::Pass)));
+                connections.spawn(pass(from_server, to_caller, gate.clone()));
             }
         });
         Self { address, answers, _running: running }
@@ -44,12 +54,24 @@ impl Proxy {
 
     /// From now on what is asked arrives, and no answer comes back.
     pub(crate) fn keep_answers_back(&self) {
-        self.answers.send_replace(false);
+        self.answers.send_replace(Answers::AreKeptBack);
+    }
+
+    /// From now on answers come back until one has `text` in it.
+    pub(crate) fn keep_answers_back_from(&self, text: &'static str) {
+        self.answers.send_replace(Answers::PassUntil(text));
+    }
+
+    /// Waits until that answer is there.
+    pub(crate) async fn answer_is_kept_back(&self) {
+        let mut answers = self.answers.subscribe();
+        let kept_back = answers.wait_for(|answers| *answers == Answers::AreKeptBack);
+        tokio::time::timeout(PATIENCE, kept_back).await.expect("the answer never came").unwrap();
     }
 
     /// Lets answers through again, those that were kept back too.
     pub(crate) fn let_answers_through(&self) {
-        self.answers.send_replace(true);
+        self.answers.send_replace(Answers::Pass);
     }
 }
 
@@ -85,12 +107,20 @@ pub(crate) fn host(url: &str) -> String {
     rest.split('/').next().unwrap().to_owned()
 }
 
-async fn pass(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut open: watch::Receiver<bool>) {
+async fn pass(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, answers: watch::Sender<Answers>) {
+    let mut open = answers.subscribe();
     let mut buffer = [0; 16 * 1024];
     while let Ok(count @ 1..) = from.read(&mut buffer).await {
-        // The sender of a gate that is always open is gone, which counts as open.
-        let _ = open.wait_for(|open| *open).await;
-        if to.write_all(&buffer[..count]).await.is_err() {
+        let bytes = &buffer[..count];
+        answers.send_if_modified(|answers| match *answers {
+            Answers::PassUntil(text) if bytes.windows(text.len()).any(|part| part == text.as_bytes()) => {
+                *answers = Answers::AreKeptBack;
+                true
+            }
+            _ => false,
+        });
+        open.wait_for(|answers| *answers != Answers::AreKeptBack).await.expect("its sender is here");
+        if to.write_all(bytes).await.is_err() {
             break;
         }
     }

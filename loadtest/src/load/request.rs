@@ -16,8 +16,6 @@ use super::order::{Orders, PRODUCTS};
 
 /// Different orders: enough that they are not all alike, few enough to be written down before the load begins.
 const ORDERS: usize = 1_000;
-/// How the answer to an order begins for which there is no room.
-const OVERLOADED: &str = "Too many orders";
 /// Its key.
 const KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
@@ -125,6 +123,9 @@ struct Body {
     response_time_ms: Option<f64>,
     /// Of a problem.
     error: Option<String>,
+    /// Of a problem: there is no room for the order.
+    #[serde(default)]
+    overloaded: bool,
 }
 
 impl Script {
@@ -183,44 +184,47 @@ impl Ask {
             Self::Order(body, key) => connection.post_json("/api/order", &[(KEY, key)], body).await,
         };
         match answered {
-            Ok(response) => read(&response),
+            Ok(response) => Answer::read(&response),
             Err(failure) => Answer { outcome: Outcome::Unanswered(failure), server: None },
         }
     }
 }
 
-fn read(response: &Response) -> Answer {
-    let body: Option<Body> = serde_json::from_slice(&response.body).ok();
-    let server = body.as_ref().and_then(|body| body.response_time_ms);
-    let server = server.and_then(|millis| Duration::try_from_secs_f64(millis / 1e3).ok());
-    let status = response.status;
-    let outcome = match body {
-        Some(Body { order_id: Some(order_id), success, .. }) if status.is_success() => {
-            Outcome::Accepted { order_id, step_failed: !success }
-        }
-        Some(Body { success: true, from_cache, .. }) if status.is_success() => {
-            Outcome::Product { from_cache }
-        }
-        body => {
-            // Only what sums the answer up: what else it says may be how to find out whether an order was not taken.
-            let error = body.as_ref().and_then(|body| body.error.as_deref()).unwrap_or_default();
-            let names_order = body.as_ref().is_some_and(|body| body.order_id.is_some());
-            Outcome::Refused {
-                status: status.as_u16(),
-                refusal: Refusal::of(status, error, names_order),
-                may_stand: status.is_success() || (status.is_server_error() && !error.contains("not taken")),
+impl Answer {
+    /// What a response says.
+    pub fn read(response: &Response) -> Self {
+        let body: Option<Body> = serde_json::from_slice(&response.body).ok();
+        let server = body.as_ref().and_then(|body| body.response_time_ms);
+        let server = server.and_then(|millis| Duration::try_from_secs_f64(millis / 1e3).ok());
+        let status = response.status;
+        let outcome = match body {
+            Some(Body { order_id: Some(order_id), success, .. }) if status.is_success() => {
+                Outcome::Accepted { order_id, step_failed: !success }
             }
-        }
-    };
-    Answer { outcome, server }
+            Some(Body { success: true, from_cache, .. }) if status.is_success() => {
+                Outcome::Product { from_cache }
+            }
+            body => {
+                // Only what sums the answer up: what else it says may be how to find out whether an order was not taken.
+                let error = body.as_ref().and_then(|body| body.error.as_deref()).unwrap_or_default();
+                Outcome::Refused {
+                    status: status.as_u16(),
+                    refusal: Refusal::of(status, body.as_ref()),
+                    may_stand: status.is_success()
+                        || (status.is_server_error() && !error.contains("not taken")),
+                }
+            }
+        };
+        Self { outcome, server }
+    }
 }
 
 impl Refusal {
-    fn of(status: StatusCode, error: &str, names_order: bool) -> Self {
-        match status {
-            StatusCode::SERVICE_UNAVAILABLE if names_order => Self::OutcomeUnknown,
-            StatusCode::SERVICE_UNAVAILABLE if error.starts_with(OVERLOADED) => Self::Overloaded,
-            StatusCode::SERVICE_UNAVAILABLE => Self::Unavailable,
+    fn of(status: StatusCode, body: Option<&Body>) -> Self {
+        match (status, body) {
+            (StatusCode::SERVICE_UNAVAILABLE, Some(Body { order_id: Some(_), .. })) => Self::OutcomeUnknown,
+            (StatusCode::SERVICE_UNAVAILABLE, Some(Body { overloaded: true, .. })) => Self::Overloaded,
+            (StatusCode::SERVICE_UNAVAILABLE, _) => Self::Unavailable,
             _ => Self::Other,
         }
     }
@@ -234,7 +238,7 @@ mod tests {
 
     fn answer(status: u16, body: &str) -> Answer {
         let status = StatusCode::from_u16(status).unwrap();
-        read(&Response { status, headers: HeaderMap::new(), body: Bytes::from(body.to_owned()) })
+        Answer::read(&Response { status, headers: HeaderMap::new(), body: Bytes::from(body.to_owned()) })
     }
 
     #[test]

@@ -34,11 +34,10 @@ impl Session {
         let (envelope, text) = (mail.envelope(), mail.formatted());
         // What needs more than ASCII takes parameters that lettre knows.
         let mut addresses = envelope.to().iter().chain(envelope.from());
-        let plain = text.is_ascii() && addresses.all(|address| AsRef::<str>::as_ref(address).is_ascii());
-        match String::from_utf8(text) {
-            Ok(text) if plain && self.pipelining => self.pipeline(envelope, &text).await,
-            Ok(text) => self.connection.send(envelope, text.as_bytes()).await.map(drop),
-            Err(other) => self.connection.send(envelope, other.as_bytes()).await.map(drop),
+        let plain = addresses.all(|address| AsRef::<str>::as_ref(address).is_ascii()) && text.is_ascii();
+        match str::from_utf8(&text) {
+            Ok(text) if plain && self.pipelining => self.pipeline(envelope, text).await,
+            _ => self.connection.send(envelope, &text).await.map(drop),
         }
     }
 

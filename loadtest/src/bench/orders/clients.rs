@@ -6,14 +6,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::bail;
-use hyper::StatusCode;
-use serde::Deserialize;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 use uuid::Uuid;
 
 use super::order::Bodies;
 use crate::load::http::{Connection, Response};
+use crate::load::request::{Answer, Outcome, Refusal};
 
 /// A request without an answer for so long is no figure but a failure.
 const REQUEST: Duration = Duration::from_secs(30);
@@ -31,22 +30,6 @@ pub(super) struct Tally {
     pub(super) orders: Vec<(Uuid, Instant)>,
     /// From the first request to the last answer.
     pub(super) took: Duration,
-}
-
-/// The part of the answer that matters here.
-#[derive(Deserialize)]
-struct Accepted {
-    order_id: Uuid,
-}
-
-/// Whether a 503 is about the crowd, and not about a database that is away.
-fn overloaded(body: &[u8]) -> bool {
-    #[derive(Deserialize)]
-    struct Refused {
-        #[serde(default)]
-        overloaded: bool,
-    }
-    serde_json::from_slice(body).is_ok_and(|Refused { overloaded }| overloaded)
 }
 
 impl Tally {
@@ -68,20 +51,18 @@ impl Tally {
 
     /// Notes an answer; an error if it is neither 201 nor a 503 that says that too many came, and when to come back.
     fn note(&mut self, answer: &Response, due: Instant, remember: bool) -> anyhow::Result<()> {
-        match answer.status {
-            StatusCode::CREATED => {
-                self.accepted.push(due.elapsed());
+        let took = due.elapsed();
+        match Answer::read(answer).outcome {
+            Outcome::Accepted { order_id, .. } => {
+                self.accepted.push(took);
                 if remember {
-                    let Accepted { order_id } = serde_json::from_slice(&answer.body)?;
                     self.orders.push((order_id, due));
                 }
             }
-            StatusCode::SERVICE_UNAVAILABLE if answer.retry_after().is_some() && overloaded(&answer.body) => {
-                self.refused.push(due.elapsed());
+            Outcome::Refused { refusal: Refusal::Overloaded, .. } if answer.retry_after().is_some() => {
+                self.refused.push(took);
             }
-            status => {
-                bail!("an order was answered {status}: {}", String::from_utf8_lossy(&answer.body))
-            }
+            _ => bail!("an order was answered {}: {}", answer.status, String::from_utf8_lossy(&answer.body)),
         }
         Ok(())
     }

@@ -137,7 +137,7 @@ async fn a_call_that_gives_up_before_its_turn_is_never_carried_out_and_knows_it(
     assert_eq!(work.groups(), [[1], [4]]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_call_whose_turn_has_come_waits_for_its_end_however_short_its_patience() {
     let work = Doubling::new(0);
     let calls = start(&work, GroupLimits { lanes: 1, largest: 10, waiting: 10 });
@@ -146,6 +146,7 @@ async fn a_call_whose_turn_has_come_waits_for_its_end_however_short_its_patience
         tokio::spawn(async move { calls.carry_out(1, Duration::from_millis(50)).await })
     };
     work.begun(1).await;
+    // Of the paused clock: its patience is over first.
     tokio::time::sleep(Duration::from_millis(60)).await;
     work.gate.add_permits(1);
     assert_eq!(impatient.await.unwrap(), Ok(2));

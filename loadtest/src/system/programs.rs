@@ -14,6 +14,11 @@ use tokio::time::{Instant, sleep, timeout};
 /// For starting and for stopping all of them.
 const PATIENCE: Duration = Duration::from_secs(90);
 const PAUSE: Duration = Duration::from_millis(50);
+/// Those who do what no caller waits for. As `./dev up` does, they are started so that they leave the processors to the others.
+const GIVE_WAY: [&str; 5] =
+    ["email-consumer", "sms-consumer", "inventory-consumer", "analytics-consumer", "provider-sim"];
+/// How far they do, from 1 to 19 (`nice`): the weight of 10 is about a tenth of that of 0.
+const NICENESS: &str = "10";
 
 /// Where the programs listen, as their own settings say.
 #[derive(Clone, Debug, clap::Args)]
@@ -121,7 +126,15 @@ pub(crate) async fn stop(mut programs: Vec<Program>) -> anyhow::Result<()> {
 impl Program {
     fn spawn(launch: Launch<'_>, name: &'static str, address: SocketAddr) -> anyhow::Result<Self> {
         let log = launch.logs.join(format!("{name}.log"));
-        let child = Command::new(launch.programs.join(name))
+        let program = launch.programs.join(name);
+        let mut command = if GIVE_WAY.contains(&name) {
+            let mut nice = Command::new("nice");
+            nice.args(["-n", NICENESS]).arg(program);
+            nice
+        } else {
+            Command::new(program)
+        };
+        let child = command
             .envs(launch.settings.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(append(&log)?)

@@ -56,7 +56,7 @@ impl Sizes {
             Self {
                 warm_up: Duration::from_secs(30),
                 pgbench_clients: &[8, 16, 32, 64],
-                clients: &[32, 64, 128, 256],
+                clients: &[64, 128, 256, 512],
                 trial: Duration::from_secs(6),
                 slice: Duration::from_secs(10),
                 slices: 5,

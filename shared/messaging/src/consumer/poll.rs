@@ -52,7 +52,9 @@ pub(super) fn connect(
         .set("auto.offset.reset", "earliest")
         .set("fetch.wait.max.ms", "20")
         .set("fetch.min.bytes", "65536")
-        .set("queued.max.messages.kbytes", "16384")
+        // Behind a backlog both are full, and what is in memory takes about twice its bytes.
+        .set("queued.max.messages.kbytes", "4096")
+        .set("max.partition.fetch.bytes", "262144")
         // With its buffer full librdkafka looks again after the default of 1 s, and we empty it within some 0.1 s.
         .set("fetch.queue.backoff.ms", "20")
         .set("reconnect.backoff.max.ms", "1000")

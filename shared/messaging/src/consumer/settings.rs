@@ -53,7 +53,7 @@ pub struct ConsumerSettings {
     pub batch_records: usize,
     /// Most bytes in a batch, for a batch handler; a record that is larger is a batch of its own.
     pub batch_bytes: usize,
-    /// Bytes of records in memory, over all partitions; beyond it fetching pauses until half of it is done. librdkafka's own buffer of 16 MiB comes on
+    /// Bytes of records in memory, over all partitions; beyond it fetching pauses until half of it is done. librdkafka's own buffer of 4 MiB comes on
     /// top.
     pub held_bytes: usize,
     /// How long running handlers may take to finish when partitions are lost. Below the broker's session timeout.
@@ -63,7 +63,7 @@ pub struct ConsumerSettings {
 }
 
 impl ConsumerSettings {
-    /// A consumer of `topic`, and of what comes back from its dead letters, in `group`, with defaults for the rest: 256 messages in flight, batches of up to 500 records and 4 MiB, 64 MiB held, 4 s to
+    /// A consumer of `topic`, and of what comes back from its dead letters, in `group`, with defaults for the rest: 256 messages in flight, batches of up to 500 records and 4 MiB, 12 MiB held, 4 s to
     /// drain.
     pub fn new(kafka: KafkaSettings, retry: RetrySettings, group: &'static str, topic: &str) -> Self {
         Self {
@@ -77,7 +77,7 @@ impl ConsumerSettings {
             in_flight: 256,
             batch_records: 500,
             batch_bytes: 4 << 20,
-            held_bytes: 64 << 20,
+            held_bytes: 12 << 20,
             drain: Duration::from_secs(4),
             metrics: ConsumerMetrics::new(group),
         }

@@ -160,3 +160,26 @@ fn append(path: &Path) -> anyhow::Result<File> {
     let opened = OpenOptions::new().create(true).append(true).open(path);
     opened.with_context(|| format!("cannot write {}", path.display()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How nice the program is that stands where `name` would, which says so itself.
+    async fn niceness(name: &'static str) -> i32 {
+        let folder = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink("/usr/bin/nice", folder.path().join(name)).unwrap();
+        let launch = Launch { programs: folder.path(), logs: folder.path(), settings: &[] };
+        let mut program = Program::spawn(launch, name, ([127, 0, 0, 1], 1).into()).unwrap();
+        assert!(program.child.wait().await.unwrap().success());
+        let said = std::fs::read_to_string(folder.path().join(format!("{name}.log"))).unwrap();
+        said.trim().parse().unwrap()
+    }
+
+    #[tokio::test]
+    async fn what_comes_behind_kafka_gives_way_to_those_who_take_orders() {
+        let (shop, consumer) = (niceness("order-api").await, niceness("email-consumer").await);
+        assert_eq!(consumer, (shop + 10).min(19));
+        assert_eq!(niceness("outbox-relay").await, shop);
+    }
+}

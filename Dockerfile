@@ -22,7 +22,7 @@ FROM rust:1.95-bookworm AS build
 WORKDIR /src
 # The incremental data that helps at a desk would only make the layers larger.
 ENV CARGO_INCREMENTAL=0
-# "dist" optimises further and takes about twice as long; published measurements use it.
+# "dist" optimises further and takes two to three times as long; published measurements use it.
 ARG PROFILE=release
 COPY --from=manifests /src ./
 RUN --mount=type=cache,target=/usr/local/cargo/registry \

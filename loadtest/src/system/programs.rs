@@ -14,7 +14,8 @@ use tokio::time::{Instant, sleep, timeout};
 /// For starting and for stopping all of them.
 const PATIENCE: Duration = Duration::from_secs(90);
 const PAUSE: Duration = Duration::from_millis(50);
-/// Those who do what no caller waits for. As `./dev up` does, they are started so that they leave the processors to the others.
+/// Those who do what no caller waits for. They are started so that they leave the processors to the others, as under `./dev up`; there each has a session
+/// of its own, whose niceness counts where the kernel shares processors out by session, and here all have this process's.
 const GIVE_WAY: [&str; 5] =
     ["email-consumer", "sms-consumer", "inventory-consumer", "analytics-consumer", "provider-sim"];
 /// How far they do, from 1 to 19 (`nice`): the weight of 10 is about a tenth of that of 0.
@@ -126,15 +127,7 @@ pub(crate) async fn stop(mut programs: Vec<Program>) -> anyhow::Result<()> {
 impl Program {
     fn spawn(launch: Launch<'_>, name: &'static str, address: SocketAddr) -> anyhow::Result<Self> {
         let log = launch.logs.join(format!("{name}.log"));
-        let program = launch.programs.join(name);
-        let mut command = if GIVE_WAY.contains(&name) {
-            let mut nice = Command::new("nice");
-            nice.args(["-n", NICENESS]).arg(program);
-            nice
-        } else {
-            Command::new(program)
-        };
-        let child = command
+        let child = command(name, launch.programs)
             .envs(launch.settings.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(append(&log)?)
@@ -155,6 +148,17 @@ impl Program {
     }
 }
 
+/// What starts a program of `folder`.
+fn command(name: &str, folder: &Path) -> Command {
+    let program = folder.join(name);
+    if !GIVE_WAY.contains(&name) {
+        return Command::new(program);
+    }
+    let mut nice = Command::new("nice");
+    nice.args(["-n", NICENESS]).arg(program);
+    nice
+}
+
 /// The log of all starts of a program, one after the other.
 fn append(path: &Path) -> anyhow::Result<File> {
     let opened = OpenOptions::new().create(true).append(true).open(path);
@@ -165,21 +169,15 @@ fn append(path: &Path) -> anyhow::Result<File> {
 mod tests {
     use super::*;
 
-    /// How nice the program is that stands where `name` would, which says so itself.
-    async fn niceness(name: &'static str) -> i32 {
-        let folder = tempfile::tempdir().unwrap();
-        std::os::unix::fs::symlink("/usr/bin/nice", folder.path().join(name)).unwrap();
-        let launch = Launch { programs: folder.path(), logs: folder.path(), settings: &[] };
-        let mut program = Program::spawn(launch, name, ([127, 0, 0, 1], 1).into()).unwrap();
-        assert!(program.child.wait().await.unwrap().success());
-        let said = std::fs::read_to_string(folder.path().join(format!("{name}.log"))).unwrap();
-        said.trim().parse().unwrap()
-    }
-
-    #[tokio::test]
-    async fn what_comes_behind_kafka_gives_way_to_those_who_take_orders() {
-        let (shop, consumer) = (niceness("order-api").await, niceness("email-consumer").await);
-        assert_eq!(consumer, (shop + 10).min(19));
-        assert_eq!(niceness("outbox-relay").await, shop);
+    #[test]
+    fn what_comes_behind_kafka_gives_way_to_those_who_take_orders() {
+        let line = |name| {
+            let command = command(name, Path::new("/programs"));
+            let words = std::iter::once(command.as_std().get_program()).chain(command.as_std().get_args());
+            words.map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(line("email-consumer"), "nice -n 10 /programs/email-consumer");
+        assert_eq!(line("order-api"), "/programs/order-api");
+        assert_eq!(line("outbox-relay"), "/programs/outbox-relay");
     }
 }

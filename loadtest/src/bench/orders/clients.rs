@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::bail;
+use hyper::StatusCode;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 use uuid::Uuid;
@@ -53,7 +54,7 @@ impl Tally {
     fn note(&mut self, answer: &Response, due: Instant, remember: bool) -> anyhow::Result<()> {
         let took = due.elapsed();
         match Answer::read(answer).outcome {
-            Outcome::Accepted { order_id, .. } => {
+            Outcome::Accepted { order_id, step_failed: false } if answer.status == StatusCode::CREATED => {
                 self.accepted.push(took);
                 if remember {
                     self.orders.push((order_id, due));

@@ -66,7 +66,7 @@ impl Proxy {
     pub(crate) async fn answer_is_kept_back(&self) {
         let mut answers = self.answers.subscribe();
         let kept_back = answers.wait_for(|answers| *answers == Answers::AreKeptBack);
-        tokio::time::timeout(PATIENCE, kept_back).await.expect("the answer never came").unwrap();
+        tokio::time::timeout(PATIENCE, kept_back).await.unwrap().unwrap();
     }
 
     /// Lets answers through again, those that were kept back too.
@@ -119,7 +119,7 @@ async fn pass(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, answers: watch::S
             }
             _ => false,
         });
-        open.wait_for(|answers| *answers != Answers::AreKeptBack).await.expect("its sender is here");
+        open.wait_for(|answers| *answers != Answers::AreKeptBack).await.unwrap();
         if to.write_all(bytes).await.is_err() {
             break;
         }

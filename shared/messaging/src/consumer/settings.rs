@@ -53,7 +53,7 @@ pub struct ConsumerSettings {
     pub batch_records: usize,
     /// Most bytes in a batch, for a batch handler; a record that is larger is a batch of its own.
     pub batch_bytes: usize,
-    /// Bytes of records in memory, over all partitions; beyond it fetching pauses until half of it is done. librdkafka's own buffer of 4 MiB comes on
+    /// Bytes of records in memory, over all partitions; beyond it fetching pauses until half of it is done, also if all of them wait for one key. librdkafka's own buffer of 4 MiB comes on
     /// top.
     pub held_bytes: usize,
     /// How long running handlers may take to finish when partitions are lost. Below the broker's session timeout.

@@ -56,12 +56,11 @@ fn what_has_no_sense_is_refused() {
 /// A shop in which every order meets an overload.
 async fn shop() -> String {
     let product = r#"{"success":true,"data":{},"from_cache":true,"response_time_ms":0.1}"#;
-    let busy =
-        r#"{"success":false,"error":"Too many orders at this moment and this one was not taken; try again"}"#;
+    let busy = storefront::refusals::too_many_orders().body(None).to_string();
     let busy = (StatusCode::SERVICE_UNAVAILABLE, [("retry-after", "1")], busy);
     let routes = Router::new()
         .route("/api/product/{id}", get(move || async move { product }))
-        .route("/api/order", post(move || async move { busy }));
+        .route("/api/order", post(move || async move { busy.clone() }));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move { axum::serve(listener, routes).await.unwrap() });

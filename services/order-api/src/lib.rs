@@ -54,6 +54,10 @@ const ORDER_LANES: usize = 2;
 /// Groups of orders that are priced at a time.
 const PRICE_LANES: usize = 2;
 
+/// From one group of several orders to the next. An order that comes alone does not wait for it; of a thousand a second, several share a statement that
+/// would be for one or two of them without it, and the processors are free for those behind.
+const PACE: Duration = Duration::from_millis(5);
+
 /// What every request may use.
 #[derive(Clone)]
 struct Shop {
@@ -82,7 +86,7 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: CancellationTo
     let (most, patience) = (usize::from(config.orders_at_once), config.patience);
     let admission = Admission::new(most);
     // Room for all that are admitted. An order whose caller has gone keeps its room until its turn.
-    let limits = |lanes| GroupLimits { lanes, largest: LARGEST_GROUP, waiting: most };
+    let limits = |lanes| GroupLimits { lanes, largest: LARGEST_GROUP, waiting: most, pace: PACE };
     let (prices, price_lanes) =
         grouped(PriceReader { pool: writes.clone(), patience: patience.read }, limits(PRICE_LANES));
     let writer = OrderWriter { pool: writes.clone(), poke, patience: patience.write };

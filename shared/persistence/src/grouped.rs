@@ -1,15 +1,18 @@
 //! Calls that come while others are under way are carried out together: group commit, on the client's side.
 //!
-//! A statement for many rows costs the database little more than one for a single row: one round trip, one plan, one flush to disk. Nobody waits for
-//! company, though. A call that comes while a lane is free is carried out at once and alone; groups form only of what had to wait anyway, and so they
-//! grow with the load.
+//! A statement for many rows costs the database little more than one for a single row: one round trip, one plan, one flush to disk. Who comes alone does
+//! not wait for company, though: a call that comes while a lane is free is carried out at once. Groups form of calls that come in the same moment and of
+//! those that had to wait anyway, so they grow with the load. Where one group of several was, more will come: the next one may be made to wait for a
+//! moment ([`GroupLimits::pace`]), in which it grows, instead of taking a processor for few calls that others need for theirs.
 
+use std::iter;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::task::{JoinError, JoinSet};
+use tokio::time::{Instant, sleep_until};
 
 /// What is done with a group.
 pub trait GroupWork: Send + Sync + 'static {
@@ -32,6 +35,9 @@ pub struct GroupLimits {
     pub largest: usize,
     /// Most calls that wait for a lane. What comes then is refused at once.
     pub waiting: usize,
+    /// From the beginning of a group of several to that of the next one, at least. What comes meanwhile makes the next one larger. After a call that was
+    /// carried out alone, and after a group that was as large as may be, nobody waits.
+    pub pace: Duration,
 }
 
 /// Why a call has no outcome.
@@ -122,10 +128,11 @@ impl<W: GroupWork> Lanes<W> {
     /// # Errors
     /// A lane panicked. The calls of its group are [`NotDone::Unknown`].
     pub async fn run(self) -> Result<(), JoinError> {
-        let (work, calls) = (Arc::new(self.work), Arc::new(Mutex::new(self.calls)));
+        let queue = Queue { calls: self.calls, limits: self.limits, not_before: Instant::now() };
+        let (work, queue) = (Arc::new(self.work), Arc::new(Mutex::new(queue)));
         let mut lanes = JoinSet::new();
         for _ in 0..self.limits.lanes.max(1) {
-            lanes.spawn(lane(work.clone(), calls.clone(), self.limits.largest.max(1)));
+            lanes.spawn(lane(work.clone(), queue.clone()));
         }
         while let Some(ended) = lanes.join_next().await {
             ended?;
@@ -136,10 +143,39 @@ impl<W: GroupWork> Lanes<W> {
 
 type CallOf<W> = Call<<W as GroupWork>::Item, <W as GroupWork>::Outcome>;
 
-async fn lane<W: GroupWork>(work: Arc<W>, calls: Arc<Mutex<mpsc::Receiver<CallOf<W>>>>, largest: usize) {
+/// The calls that wait, for one lane at a time.
+struct Queue<W: GroupWork> {
+    calls: mpsc::Receiver<CallOf<W>>,
+    limits: GroupLimits,
+    not_before: Instant,
+}
+
+impl<W: GroupWork> Queue<W> {
+    /// Moves the next group into `group`; none if there will be no calls any more.
+    async fn next(&mut self, group: &mut Vec<CallOf<W>>) {
+        sleep_until(self.not_before).await;
+        let largest = self.limits.largest.max(1);
+        if self.calls.recv_many(group, largest).await == 0 {
+            return;
+        }
+        // Whoever is about to call comes along.
+        tokio::task::yield_now().await;
+        let room = largest - group.len();
+        group.extend(iter::from_fn(|| self.calls.try_recv().ok()).take(room));
+        if (2..largest).contains(&group.len()) {
+            self.not_before = Instant::now() + self.limits.pace;
+        }
+    }
+}
+
+async fn lane<W: GroupWork>(work: Arc<W>, queue: Arc<Mutex<Queue<W>>>) {
     let mut group = Vec::new();
-    // One lane waits for calls while the others wait for it.
-    while calls.lock().await.recv_many(&mut group, largest).await > 0 {
+    loop {
+        // One lane waits for calls while the others wait for it.
+        queue.lock().await.next(&mut group).await;
+        if group.is_empty() {
+            return;
+        }
         let (mut items, mut callers) = (Vec::with_capacity(group.len()), Vec::with_capacity(group.len()));
         for Call { item, decided, outcome } in group.drain(..) {
             if !decided.swap(true, Ordering::AcqRel) {

@@ -54,7 +54,8 @@ impl Deliveries {
     ) -> (Self, impl Future<Output = Result<(), JoinError>> + use<>) {
         // An event waits for one of the two at a time. The call of a handler that was dropped keeps its place until its turn comes, so there may be no
         // room for a moment; whoever meets that is told at once, and comes again as one that waited too long.
-        let limits = GroupLimits { lanes: 1, largest: LARGEST, waiting: in_flight };
+        // Records come from Kafka several at a time anyway.
+        let limits = GroupLimits { lanes: 1, largest: LARGEST, waiting: in_flight, pace: Duration::ZERO };
         let (looks, looking) = grouped(Looks(pool.clone()), limits);
         let (notes, noting) = grouped(Notes(pool.clone()), limits);
         (Self { looks, notes }, both(looking, noting))
@@ -87,7 +88,7 @@ mod tests {
     use super::*;
     use crate::grouped::NotDone;
 
-    const LIMITS: GroupLimits = GroupLimits { lanes: 1, largest: 10, waiting: 10 };
+    const LIMITS: GroupLimits = GroupLimits { lanes: 1, largest: 10, waiting: 10, pace: Duration::ZERO };
 
     struct Fails;
 

@@ -70,7 +70,7 @@ async fn waiting(calls: &Grouped<u32, u32>, expected: usize) {
 #[tokio::test]
 async fn a_call_that_finds_a_lane_free_goes_alone_and_at_once() {
     let work = Doubling::new(10);
-    let calls = start(&work, GroupLimits { lanes: 1, largest: 10, waiting: 10 });
+    let calls = start(&work, GroupLimits { lanes: 1, largest: 10, waiting: 10, pace: Duration::ZERO });
     assert_eq!(calls.carry_out(1, LONG).await, Ok(2));
     assert_eq!(calls.carry_out(2, LONG).await, Ok(4));
     assert_eq!(work.groups(), [[1], [2]]);
@@ -79,7 +79,7 @@ async fn a_call_that_finds_a_lane_free_goes_alone_and_at_once() {
 #[tokio::test]
 async fn calls_that_wait_at_the_same_time_go_together_and_each_gets_its_own_outcome() {
     let work = Doubling::new(0);
-    let calls = start(&work, GroupLimits { lanes: 1, largest: 3, waiting: 10 });
+    let calls = start(&work, GroupLimits { lanes: 1, largest: 3, waiting: 10, pace: Duration::ZERO });
     let first = call(&calls, 0);
     work.begun(1).await;
     let mut others = Vec::new();
@@ -94,10 +94,44 @@ async fn calls_that_wait_at_the_same_time_go_together_and_each_gets_its_own_outc
     assert_eq!(work.groups(), [vec![0], vec![1, 2, 3], vec![4]]);
 }
 
+const PACED: GroupLimits = GroupLimits { lanes: 2, largest: 3, waiting: 10, pace: Duration::from_millis(5) };
+
+#[tokio::test(start_paused = true)]
+async fn after_a_group_of_several_the_next_one_begins_a_pace_later_with_all_that_came_meanwhile() {
+    let work = Doubling::new(10);
+    let calls = start(&work, PACED);
+    let began = Instant::now();
+    let mut all = vec![call(&calls, 1), call(&calls, 2)];
+    work.begun(1).await;
+    all.push(call(&calls, 3));
+    // Of the paused clock.
+    tokio::time::sleep(Duration::from_millis(4)).await;
+    assert_eq!(work.groups(), [[1, 2]]);
+    all.push(call(&calls, 4));
+    join_all(all).await;
+    assert_eq!(work.groups(), [[1, 2], [3, 4]]);
+    // The clock of the runtime goes in steps of a millisecond.
+    let took = began.elapsed().as_millis();
+    assert!((5..=6).contains(&took), "{took} ms");
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_call_alone_and_after_a_group_that_was_full_nobody_waits() {
+    let work = Doubling::new(10);
+    let calls = start(&work, PACED);
+    let began = Instant::now();
+    for alone in [1, 2] {
+        calls.carry_out(alone, LONG).await.unwrap();
+    }
+    join_all((3..=6).map(|item| call(&calls, item))).await;
+    assert_eq!(work.groups(), [vec![1], vec![2], vec![3, 4, 5], vec![6]]);
+    assert_eq!(began.elapsed(), Duration::ZERO);
+}
+
 #[tokio::test]
 async fn lanes_work_beside_each_other() {
     let work = Doubling::new(0);
-    let calls = start(&work, GroupLimits { lanes: 2, largest: 10, waiting: 10 });
+    let calls = start(&work, GroupLimits { lanes: 2, largest: 10, waiting: 10, pace: Duration::ZERO });
     let first = call(&calls, 1);
     work.begun(1).await;
     let second = call(&calls, 2);
@@ -109,7 +143,7 @@ async fn lanes_work_beside_each_other() {
 #[tokio::test]
 async fn a_call_beyond_those_that_may_wait_is_refused_at_once_and_never_carried_out() {
     let work = Doubling::new(0);
-    let calls = start(&work, GroupLimits { lanes: 1, largest: 10, waiting: 1 });
+    let calls = start(&work, GroupLimits { lanes: 1, largest: 10, waiting: 1, pace: Duration::ZERO });
     let first = call(&calls, 1);
     work.begun(1).await;
     let second = call(&calls, 2);
@@ -123,7 +157,7 @@ async fn a_call_beyond_those_that_may_wait_is_refused_at_once_and_never_carried_
 #[tokio::test]
 async fn a_call_that_gives_up_before_its_turn_is_never_carried_out_and_knows_it() {
     let work = Doubling::new(0);
-    let calls = start(&work, GroupLimits { lanes: 1, largest: 10, waiting: 10 });
+    let calls = start(&work, GroupLimits { lanes: 1, largest: 10, waiting: 10, pace: Duration::ZERO });
     let first = call(&calls, 1);
     work.begun(1).await;
     assert_eq!(calls.carry_out(2, Duration::ZERO).await, Err(NotDone::Late(Duration::ZERO)));
@@ -140,7 +174,7 @@ async fn a_call_that_gives_up_before_its_turn_is_never_carried_out_and_knows_it(
 #[tokio::test(start_paused = true)]
 async fn a_call_whose_turn_has_come_waits_for_its_end_however_short_its_patience() {
     let work = Doubling::new(0);
-    let calls = start(&work, GroupLimits { lanes: 1, largest: 10, waiting: 10 });
+    let calls = start(&work, GroupLimits { lanes: 1, largest: 10, waiting: 10, pace: Duration::ZERO });
     let impatient = {
         let calls = calls.clone();
         tokio::spawn(async move { calls.carry_out(1, Duration::from_millis(50)).await })
@@ -155,7 +189,8 @@ async fn a_call_whose_turn_has_come_waits_for_its_end_however_short_its_patience
 #[tokio::test]
 async fn lanes_end_when_nobody_can_call_any_more_and_not_before_all_is_done() {
     let work = Doubling::new(0);
-    let (calls, lanes) = grouped(work.clone(), GroupLimits { lanes: 2, largest: 1, waiting: 10 });
+    let (calls, lanes) =
+        grouped(work.clone(), GroupLimits { lanes: 2, largest: 1, waiting: 10, pace: Duration::ZERO });
     let lanes = tokio::spawn(lanes.run());
     let all: Vec<_> = (1..=3).map(|item| call(&calls, item)).collect();
     work.begun(2).await;

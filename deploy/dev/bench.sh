@@ -105,7 +105,7 @@ bench_about() {
 
 # Servers for the relay or the consumer runtime alone.
 bench_engine() {
-    write_settings "$BENCH" dev "$(free_port),$(free_port),$(free_port),$(free_port)"
+    write_settings "$BENCH" dev "$(free_server_ports)"
     bench_servers "postgres kafka"
     forget_settings
     ORDERS_DATABASE_URL=postgres://orders:orders@127.0.0.1:$(setting "$BENCH" POSTGRES_PORT)/orders
@@ -115,7 +115,7 @@ bench_engine() {
 
 # Servers for product reads.
 bench_reads() {
-    write_settings "$BENCH" dev "$(free_port),$(free_port),$(free_port),$(free_port)"
+    write_settings "$BENCH" dev "$(free_server_ports)"
     mkdir -p "$BENCH/logs"
     bench_servers "postgres redis"
     forget_settings

@@ -11,7 +11,7 @@ install_command() {
 temporary_servers() { # NAMES -> sets TEMPORARY
     TEMPORARY=$(mktemp -d "${TMPDIR:-/tmp}/orderflow-XXXXXX")
     AT_EXIT+=("servers_remove '$TEMPORARY'")
-    write_settings "$TEMPORARY" test "$(free_port),$(free_port),$(free_port),$(free_port)"
+    write_settings "$TEMPORARY" test "$(free_server_ports)"
     # For the case that this very script is killed.
     servers_guard "$TEMPORARY" $$
     servers_start "$TEMPORARY" "$1"

@@ -116,10 +116,11 @@ one_at_a_time() { # LOCK COMMAND...
 # Somebody listens on this port of the loopback interface.
 port_taken() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 
-# Below the range that the kernel hands out to outgoing connections, so that a stopped server finds its port free again.
+# Below the range that the kernel hands out to outgoing connections, so that a stopped server finds its port free again, and apart from what the tests
+# draw for the services (shared/testkit/src/ports.rs): a port that nobody listens on yet may be somebody's all the same.
 free_port() {
     local port
-    while port=$(shuf -i 20000-29999 -n 1) && port_taken "$port"; do :; done
+    while port=$(shuf -i 20000-25999 -n 1) && port_taken "$port"; do :; done
     echo "$port"
 }
 
@@ -133,6 +134,13 @@ free_ports() { # COUNT
         break
     done
     echo "$first"
+}
+
+# Ports for PostgreSQL, Redis and Kafka, as write_settings takes them.
+free_server_ports() {
+    local first
+    first=$(free_ports 4)
+    echo "$first,$((first + 1)),$((first + 2)),$((first + 3))"
 }
 
 # "the process redis-server (pid 123)", as far as this user may see it.

@@ -33,7 +33,7 @@ servers_command() {
     dir=$(realpath -m "$dir")
     case $verb in
         start)
-            write_settings "$dir" test "${ports:-$(free_port),$(free_port),$(free_port),$(free_port)}"
+            write_settings "$dir" test "${ports:-$(free_server_ports)}"
             servers_start "$dir" "${only:-$ALL_SERVERS}"
             if [[ -n $owner ]]; then servers_guard "$dir" "$owner"; fi
             servers_environment "$dir" "${only:-$ALL_SERVERS}"

@@ -91,7 +91,7 @@ async fn shop(script: Script, timeout: Duration) -> (Shop, Door) {
 }
 
 /// For tests in which a request gets no answer.
-const SHORT: Duration = Duration::from_millis(300);
+const SHORT: Duration = Duration::from_secs(2);
 const PACE: Pace = Pace { rate: 1000.0, in_flight: 4, patience: PATIENCE };
 
 async fn send_some(count: usize, timeout: Duration, script: Script) -> (Vec<Sent>, Door) {

@@ -65,6 +65,22 @@ impl TestDatabase {
         self
     }
 
+    /// Lifts the time-outs of the role in this database, for tests that make transactions wait for each other, which on a busy machine may take longer than
+    /// in production. For sessions that begin from now on.
+    pub async fn patient(self) -> Self {
+        let run = async {
+            let mut admin = connect(&self.admin_url).await?;
+            for limit in ["lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout"] {
+                let statement =
+                    format!(r#"ALTER ROLE "{}" IN DATABASE "{}" SET {limit} = 0"#, self.role, self.name);
+                sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut admin).await?;
+            }
+            anyhow::Ok(admin.close().await?)
+        };
+        required(run.await.with_context(|| format!("cannot make {} patient", self.name)));
+        self
+    }
+
     /// The URL that the service gets: its role and its password.
     pub fn url(&self) -> &str {
         &self.url

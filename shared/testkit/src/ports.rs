@@ -7,8 +7,9 @@ use std::sync::{LazyLock, Mutex, PoisonError};
 use uuid::Uuid;
 
 /// Below the range that Linux takes client ports from: a service that a test kills and starts again must find its
-/// port free, and an outgoing connection of anybody would otherwise be able to sit on it meanwhile.
-const RANGE: std::ops::Range<u16> = 20_000..32_000;
+/// port free, and an outgoing connection of anybody would otherwise be able to sit on it meanwhile. Apart from what
+/// `./dev` draws for its servers (`deploy/dev/common.sh`).
+const RANGE: std::ops::Range<u16> = 26_000..32_000;
 
 static HANDED_OUT: LazyLock<Mutex<HashSet<u16>>> = LazyLock::new(Mutex::default);
 

@@ -157,7 +157,7 @@ async fn kafka_alone(bench: &mut Bench<'_>, what: &str, per_second: u32) -> anyh
     Ok(judge(bench, what, &events, &written, seen, schedule)?.0)
 }
 
-/// Each event has to be there once; those of the warm-up are left out. Also how late the writer was, as p99 in milliseconds.
+/// Each event has to be there; those of the warm-up are left out. Also how late the writer was, as p99 in milliseconds.
 fn judge(
     bench: &Bench<'_>,
     what: &str,
@@ -169,7 +169,7 @@ fn judge(
     let count = seen.len();
     let arrived: HashMap<Uuid, Instant> = seen.into_iter().collect();
     if count != events.len() || arrived.len() != count || written.len() != count {
-        bail!("{} events were written, {count} records of {} events arrived", events.len(), arrived.len());
+        bail!("{} events were written, of {} events, and {count} arrived", written.len(), events.len());
     }
     let (mut latencies, mut late) = (Vec::with_capacity(count), Vec::with_capacity(count));
     for event in

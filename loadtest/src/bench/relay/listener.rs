@@ -1,5 +1,6 @@
 //! A consumer that notes when each record reaches it.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
@@ -22,7 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(50);
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// When each event was there.
+/// When each event was there first.
 pub(super) type Seen = Vec<(Uuid, Instant)>;
 
 /// Reads all partitions of a topic from their beginning, on a thread of its own, until dropped.
@@ -33,7 +34,7 @@ pub(super) struct Listener {
 }
 
 impl Listener {
-    /// Begins to read `topic`, on which about `expected` records will come.
+    /// Begins to read `topic`, on which records of about `expected` events will come.
     pub(super) fn start(kafka: &KafkaSettings, topic: &str, expected: usize) -> anyhow::Result<Self> {
         // Otherwise as librdkafka has it: a broker answers at the first byte.
         let consumer: BaseConsumer = ClientConfig::new()
@@ -54,12 +55,12 @@ impl Listener {
         Ok(Self { count, thread, guard: stop.drop_guard() })
     }
 
-    /// Waits for `expected` records, and returns what came.
+    /// Waits for `expected` events, and returns what came.
     pub(super) async fn finish(self, expected: usize) -> anyhow::Result<Seen> {
         let deadline = Instant::now() + PATIENCE;
         while self.count.load(Ordering::Relaxed) < expected && !self.thread.is_finished() {
             if Instant::now() > deadline {
-                bail!("{} of {expected} records arrived", self.count.load(Ordering::Relaxed));
+                bail!("{} of {expected} events arrived", self.count.load(Ordering::Relaxed));
             }
             sleep(PAUSE).await;
         }
@@ -75,15 +76,19 @@ fn listen(
     count: &AtomicUsize,
     expected: usize,
 ) -> anyhow::Result<Seen> {
-    let mut seen = Vec::with_capacity(expected);
+    let (mut seen, mut known) = (Vec::with_capacity(expected), HashSet::with_capacity(expected));
     while !stop.is_cancelled() {
         let Some(message) = consumer.poll(POLL) else { continue };
         let at = Instant::now();
         let message = message?;
         let headers = message.headers().context("a record without headers")?;
         let id = headers.iter().find(|header| header.key == "ce_id").and_then(|header| header.value);
-        seen.push((Uuid::try_parse_ascii(id.context("a record without an id")?)?, at));
-        count.fetch_add(1, Ordering::Relaxed);
+        let id = Uuid::try_parse_ascii(id.context("a record without an id")?)?;
+        // A relay may publish an event again; it was there when it first was.
+        if known.insert(id) {
+            seen.push((id, at));
+            count.fetch_add(1, Ordering::Relaxed);
+        }
     }
     Ok(seen)
 }

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 async fn database() -> (TestDatabase, PgPool) {
-    let database = Servers::shared().await.database("analytics").await.migrated().await;
+    let database = Servers::shared().await.database("analytics").await.migrated().await.patient().await;
     let pool = database.pool().await;
     (database, pool)
 }

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 async fn database() -> (TestDatabase, PgPool) {
-    let database = Servers::shared().await.database("inventory").await.migrated().await;
+    let database = Servers::shared().await.database("inventory").await.migrated().await.patient().await;
     let pool = database.pool().await;
     (database, pool)
 }

@@ -97,6 +97,7 @@ impl Proxy {
 /// Makes every new order wait until the transaction ends.
 pub(crate) async fn hold_orders(pool: &PgPool) -> PgTransaction<'static> {
     let mut blocker = pool.begin().await.unwrap();
+    sqlx::query("SET LOCAL idle_in_transaction_session_timeout = 0").execute(&mut *blocker).await.unwrap();
     sqlx::query("LOCK TABLE orders IN EXCLUSIVE MODE").execute(&mut *blocker).await.unwrap();
     blocker
 }

@@ -5,10 +5,17 @@ use uuid::Uuid;
 
 use crate::fixture::Fixture;
 
+/// A transaction that may stay open for as long as this test and others on the same server take, which is maybe longer than the role may be idle.
+async fn begin_patiently(fixture: &Fixture) -> sqlx::PgTransaction<'static> {
+    let mut slow = fixture.pool.begin().await.unwrap();
+    sqlx::query("SET LOCAL idle_in_transaction_session_timeout = 0").execute(&mut *slow).await.unwrap();
+    slow
+}
+
 #[tokio::test]
 async fn a_row_that_commits_after_rows_with_higher_ids_is_published_too() {
     let fixture = Fixture::new().await;
-    let mut slow = fixture.pool.begin().await.unwrap();
+    let mut slow = begin_patiently(&fixture).await;
     let late = Uuid::now_v7();
     fixture.insert_in(&mut slow, late, 1, "{}").await;
     for _ in 0..100 {
@@ -29,7 +36,7 @@ async fn later_events_of_a_key_do_not_overtake_one_that_was_committed_late() {
     let (late, other) = (Uuid::now_v7(), Uuid::now_v7());
     for round in 0..10 {
         // The transaction has an id before its row has one, as with every writer that locks the aggregate first.
-        let mut slow = fixture.pool.begin().await.unwrap();
+        let mut slow = begin_patiently(&fixture).await;
         sqlx::query("SELECT pg_current_xact_id()::text").execute(&mut *slow).await.unwrap();
         fixture.insert_in(&mut slow, late, 2 * round + 1, "{}").await;
         // The relay reads past it, for longer than a transaction counts as young in every other round.
@@ -68,9 +75,7 @@ async fn who_takes_over_begins_where_the_one_before_was_and_misses_nothing_that_
             .unwrap();
         fixture.insert_for_all(&others, 1).await;
         fixture.until_empty().await;
-        let mut slow = fixture.pool.begin().await.unwrap();
-        // Transactions of other tests on this server hold marks down as well, maybe for longer than the role may be idle.
-        sqlx::query("SET LOCAL idle_in_transaction_session_timeout = 0").execute(&mut *slow).await.unwrap();
+        let mut slow = begin_patiently(&fixture).await;
         sqlx::query("SELECT pg_current_xact_id()::text").execute(&mut *slow).await.unwrap();
         fixture.insert_in(&mut slow, late, 2 * round + 1, "{}").await;
         fixture.insert_for_all(&others, 2).await;
@@ -84,7 +89,7 @@ async fn who_takes_over_begins_where_the_one_before_was_and_misses_nothing_that_
         })
         .await;
         relay.kill();
-        let next = fixture.relay();
+        let next = fixture.patient_relay();
         slow.commit().await.unwrap();
         fixture.insert(late, 2 * round + 2, "{}").await;
         fixture.until_empty().await;

@@ -48,7 +48,7 @@ async fn the_rows_of_a_released_key_keep_their_order_when_the_relay_that_release
     .await;
     outbox::leave(&fixture.pool, owner).await.unwrap();
     fixture.insert(key, 3, "{}").await;
-    let next = fixture.relay();
+    let next = fixture.patient_relay();
     fixture.until_empty().await;
     next.stop().await;
     let records = fixture.read_all().await;

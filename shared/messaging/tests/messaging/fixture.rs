@@ -83,8 +83,8 @@ pub(crate) struct Running {
     pub(crate) status: ConsumerStatus,
     pub(crate) metrics: Metrics,
     handled: Log,
-    shutdown: CancellationToken,
-    task: JoinHandle<Result<(), consumer::ConsumerError>>,
+    pub(crate) shutdown: CancellationToken,
+    pub(crate) task: JoinHandle<Result<(), consumer::ConsumerError>>,
 }
 
 impl Running {

@@ -14,8 +14,8 @@ use persistence::sql::SharedError;
 use sqlx::PgPool;
 use uuid::Uuid;
 
-use crate::database;
 use crate::inbox::event;
+use crate::{database, patient_database};
 
 fn start(pool: &PgPool) -> Deliveries {
     let (deliveries, work) = Deliveries::new(pool, 1000);
@@ -130,7 +130,7 @@ async fn a_row_that_the_database_refuses_is_told_so_and_nobody_else_suffers() {
 #[tokio::test]
 async fn processes_that_note_the_same_events_in_opposite_orders_never_deadlock_and_each_event_is_noted_once()
 {
-    let (_database, pool) = database("email").await;
+    let (_database, pool) = patient_database("email").await;
     let processes = Arc::new([start(&pool), start(&pool), start(&pool)]);
     let events: Vec<Event> = (0..400).map(|_| event()).collect();
     let tasks = (0..3).map(|process| {

@@ -9,7 +9,7 @@ use sqlx::PgPool;
 use testkit::within;
 use uuid::Uuid;
 
-use crate::database;
+use crate::{database, patient_database};
 
 /// One that nobody has seen.
 pub(crate) fn event() -> Event {
@@ -63,7 +63,7 @@ async fn a_batch_is_told_of_each_event_whether_it_is_new_and_an_event_that_stand
 
 #[tokio::test]
 async fn batches_with_the_same_events_in_opposite_order_wait_for_each_other_and_never_deadlock() {
-    let (_database, pool) = database("email").await;
+    let (_database, pool) = patient_database("email").await;
     let events: Vec<_> = (0..500).map(|_| event()).collect();
     let backwards: Vec<_> = events.iter().rev().copied().collect();
     let apply = async |batch: &[_]| {

@@ -18,6 +18,13 @@ pub(crate) async fn database(name: &str) -> (TestDatabase, PgPool) {
     (database, pool)
 }
 
+/// One whose time-outs no slow machine meets.
+pub(crate) async fn patient_database(name: &str) -> (TestDatabase, PgPool) {
+    let database = Servers::shared().await.database(name).await.migrated().await.patient().await;
+    let pool = database.pool().await;
+    (database, pool)
+}
+
 #[test]
 fn every_consumer_has_the_same_inbox() {
     let script = |database: &str, file: &str| {

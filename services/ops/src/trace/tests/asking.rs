@@ -15,6 +15,10 @@ const UNKNOWN: &str =
     r#"{"data":null,"total":0,"limit":0,"offset":0,"errors":[{"code":404,"msg":"trace not found"}]}"#;
 
 fn jaeger(url: &str) -> Jaeger {
+    Jaeger::new(url, Duration::from_secs(30)).unwrap()
+}
+
+fn impatient(url: &str) -> Jaeger {
     Jaeger::new(url, Duration::from_millis(300)).unwrap()
 }
 
@@ -82,14 +86,14 @@ async fn a_batch_that_jaeger_does_not_know_is_no_error_either() {
 
 #[tokio::test]
 async fn a_jaeger_that_hangs_or_is_away_or_is_something_else_is_an_error_that_names_it() {
-    let failure = async |server: &MockServer| {
+    let failure = async |server: &MockServer, jaeger: fn(&str) -> Jaeger| {
         let error = look(&jaeger(&server.uri()), TRACE).await.err().unwrap().to_string();
         assert!(error.contains(&server.uri()), "{error}");
         error
     };
     let server = MockServer::start().await;
     answers(&server, TRACE, json(sample::ORDER).set_delay(Duration::from_secs(60)), Some(1)).await;
-    let hangs = failure(&server).await;
+    let hangs = failure(&server, impatient).await;
     assert!(hangs.ends_with("did not answer within 300ms"), "{hangs}");
 
     for (answer, expected) in [
@@ -99,7 +103,7 @@ async fn a_jaeger_that_hangs_or_is_away_or_is_something_else_is_an_error_that_na
         (ResponseTemplate::new(500).set_body_string("storage is away"), "status 500"),
     ] {
         answers(&server, TRACE, answer, Some(1)).await;
-        let error = failure(&server).await;
+        let error = failure(&server, jaeger).await;
         assert!(error.contains(expected), "{error}");
     }
 

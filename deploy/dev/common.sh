@@ -117,10 +117,10 @@ one_at_a_time() { # LOCK COMMAND...
 port_taken() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 
 # Below the range that the kernel hands out to outgoing connections, so that a stopped server finds its port free again, and apart from what the tests
-# draw for the services (shared/testkit/src/ports.rs): a port that nobody listens on yet may be somebody's all the same.
+# draw for the services (shared/testkit/src/ports.rs): a port that nobody listens on yet may be somebody's all the same. Up to 40 after it are used, too.
 free_port() {
     local port
-    while port=$(shuf -i 20000-25999 -n 1) && port_taken "$port"; do :; done
+    while port=$(shuf -i 20000-25900 -n 1) && port_taken "$port"; do :; done
     echo "$port"
 }
 

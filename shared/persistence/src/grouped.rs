@@ -1,7 +1,7 @@
 //! Calls that come while others are under way are carried out together: group commit, on the client's side.
 //!
 //! A statement for many rows costs the database little more than one for a single row: one round trip, one plan, one flush to disk. Who comes alone does
-//! not wait for company, though: a call that comes while a lane is free is carried out at once. Groups form of calls that come in the same moment and of
+//! not wait for company, though: a call that comes while a lane is free and no pace is being kept is carried out at once. Groups form of calls that come in the same moment and of
 //! those that had to wait anyway, so they grow with the load. Where one group of several was, more will come: the next one may be made to wait for a
 //! moment ([`GroupLimits::pace`]), in which it grows, instead of taking a processor for few calls that others need for theirs.
 
@@ -35,8 +35,8 @@ pub struct GroupLimits {
     pub largest: usize,
     /// Most calls that wait for a lane. What comes then is refused at once.
     pub waiting: usize,
-    /// From the beginning of a group of several to that of the next one, at least. What comes meanwhile makes the next one larger. After a call that was
-    /// carried out alone, and after a group that was as large as may be, nobody waits.
+    /// From the beginning of a group of several to that of the next one, at least, in whichever lane. What comes meanwhile makes the next one larger. After
+    /// a group of one, and after one that was as large as may be, nobody waits.
     pub pace: Duration,
 }
 
@@ -46,7 +46,7 @@ pub enum NotDone {
     /// As many wait already as may. Nothing was done.
     #[error("too many are waiting already")]
     Full,
-    /// No lane was free for so long. Nothing was done, and nothing will be.
+    /// Its turn did not come for so long. Nothing was done, and nothing will be.
     #[error("no turn came within {0:?}")]
     Late(Duration),
     /// It was begun, and nobody knows how it ended.
@@ -153,15 +153,20 @@ struct Queue<W: GroupWork> {
 impl<W: GroupWork> Queue<W> {
     /// Moves the next group into `group`; none if there will be no calls any more.
     async fn next(&mut self, group: &mut Vec<CallOf<W>>) {
-        sleep_until(self.not_before).await;
+        // A timer takes a millisecond at least.
+        if Instant::now() < self.not_before {
+            sleep_until(self.not_before).await;
+        }
         let largest = self.limits.largest.max(1);
         if self.calls.recv_many(group, largest).await == 0 {
             return;
         }
-        // Whoever is about to call comes along.
-        tokio::task::yield_now().await;
         let room = largest - group.len();
-        group.extend(iter::from_fn(|| self.calls.try_recv().ok()).take(room));
+        if room > 0 {
+            // Whoever is about to call comes along.
+            tokio::task::yield_now().await;
+            group.extend(iter::from_fn(|| self.calls.try_recv().ok()).take(room));
+        }
         if (2..largest).contains(&group.len()) {
             self.not_before = Instant::now() + self.limits.pace;
         }

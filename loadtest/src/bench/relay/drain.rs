@@ -7,7 +7,7 @@ use tokio::time::sleep;
 
 use super::numbers::{Sample, median};
 use super::process::Relay;
-use super::{Bench, one_by_one, producer_perf};
+use super::{Bench, one_by_one, producer_perf, repeats};
 use crate::bench::progress;
 use crate::bench::report::{Figure, Spent, Target, Unit, number};
 
@@ -79,8 +79,7 @@ pub(super) async fn once(bench: &mut Bench<'_>, part: &str, rows: u64) -> anyhow
 /// Starts a relay and waits until it has published and removed all `rows` that wait for `topic`.
 ///
 /// The clock runs from the last look at which there was no record on the topic to the first at which all were there and no row was
-/// left in the table. A record whose acknowledgement came too late, because the machine stood still, is there twice, as at-least-once
-/// publication has it. So it counts neither the start of the process nor its first connections, but everything else: claiming, publishing, settling.
+/// left in the table. So it counts neither the start of the process nor its first connections, but everything else: claiming, publishing, settling.
 pub(super) async fn run(bench: &Bench<'_>, topic: &str, rows: u64) -> anyhow::Result<Drain> {
     let last = bench.outbox.last_id().await?;
     let mut relay = Relay::spawn(bench.settings)?;
@@ -100,12 +99,7 @@ pub(super) async fn run(bench: &Bench<'_>, topic: &str, rows: u64) -> anyhow::Re
             let (asked, spent) = (Instant::now(), watched.since(&before, rows)?);
             if bench.outbox.is_empty().await? {
                 let rate = rows as f64 / (asked - began).as_secs_f64();
-                if records > rows {
-                    progress(format!(
-                        "  {} records are repeats: publication is at least once",
-                        records - rows
-                    ));
-                }
+                repeats(records - rows)?;
                 return Ok(Drain { rate, spent, samples, relay });
             }
         }

@@ -22,7 +22,7 @@ use anyhow::{Context, bail};
 use clap::ValueEnum;
 
 use super::Common;
-use super::report::{Figure, Unit};
+use super::report::{Figure, Unit, number};
 use crate::usage::Watched;
 use event::Event;
 use numbers::Percentiles;
@@ -179,6 +179,23 @@ impl<'a> Bench<'a> {
     }
 }
 
+/// Records that may be there twice. Publication is at least once: where the machine stands still for longer than Kafka may take to acknowledge, a relay
+/// sends what it has under way again, 4,096 records at most. More than two such moments is something else.
+const REPEATS: u64 = 2 * 4096;
+
+/// Says how many records were repeats.
+///
+/// # Errors
+/// There were too many.
+fn repeats(count: u64) -> anyhow::Result<()> {
+    match count {
+        0 => {}
+        1..=REPEATS => super::progress(format!("  {} records came twice", number(count as f64))),
+        _ => bail!("{count} records came twice"),
+    }
+    Ok(())
+}
+
 /// A figure that cannot be is an error and not a line of a table.
 fn plausible(figure: &Figure) -> anyhow::Result<()> {
     let ratio = figure.ratio.is_none_or(f64::is_finite);
@@ -188,4 +205,15 @@ fn plausible(figure: &Figure) -> anyhow::Result<()> {
         bail!("{} came out as {}", figure.what, figure.result);
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn repeats_of_what_two_moments_of_standing_still_leave_are_no_error_and_more_are() {
+        assert!(repeats(0).is_ok() && repeats(REPEATS).is_ok());
+        assert_eq!(repeats(REPEATS + 1).unwrap_err().to_string(), "8193 records came twice");
+    }
 }

@@ -21,9 +21,9 @@ fn send(shop: &Shop, user: i64, key: Option<&str>) -> JoinHandle<Answer> {
     tokio::spawn(async move { Answer::read(request.send().await.unwrap()).await })
 }
 
-/// Waits until as many statements wait for the table as can be under way.
-async fn lanes_are_taken(pool: &PgPool) {
-    eventually("all lanes wait", async || {
+/// Waits until so many statements wait for the table.
+async fn lanes_are_taken(pool: &PgPool, lanes: i64) {
+    eventually("the lanes are taken", async || {
         let waiting: i64 = sqlx::query_scalar(
             "SELECT count(*) FROM pg_stat_activity
              WHERE datname = current_database() AND application_name = 'order-api write' AND wait_event_type = 'Lock'",
@@ -31,7 +31,7 @@ async fn lanes_are_taken(pool: &PgPool) {
         .fetch_one(pool)
         .await
         .unwrap();
-        if waiting == LANES { Ok(()) } else { Err(waiting.to_string()) }
+        if waiting == lanes { Ok(()) } else { Err(waiting.to_string()) }
     })
     .await;
 }
@@ -57,9 +57,13 @@ async fn orders_that_come_at_the_same_time_get_each_its_own_answer_and_share_sta
     let pool = database.pool().await;
     let shop = Shop::open_patiently(&database, NOWHERE, &[]).await;
     let blocker = hold_orders(&pool).await;
-    let mut sent: Vec<_> = (1..=2).map(|user| send(&shop, user, None)).collect();
-    lanes_are_taken(&pool).await;
-    sent.extend((3..=40).map(|user| send(&shop, user, Some("a").filter(|_| user % 7 == 0))));
+    let mut sent = Vec::new();
+    // One after the other: those that come in the same moment share a lane.
+    for lane in 1..=LANES {
+        sent.push(send(&shop, lane, None));
+        lanes_are_taken(&pool, lane).await;
+    }
+    sent.extend((LANES + 1..=40).map(|user| send(&shop, user, Some("a").filter(|_| user % 7 == 0))));
     under_way(&shop, 40).await;
     blocker.commit().await.unwrap();
 

@@ -116,6 +116,44 @@ async fn after_a_group_of_several_the_next_one_begins_a_pace_later_with_all_that
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_comes_alone_after_a_group_of_several_waits_for_the_rest_of_its_pace_and_the_next_one_does_not() {
+    let work = Doubling::new(10);
+    let calls = start(&work, PACED);
+    let began = Instant::now();
+    join_all([call(&calls, 1), call(&calls, 2)]).await;
+    calls.carry_out(3, LONG).await.unwrap();
+    let third = began.elapsed();
+    calls.carry_out(4, LONG).await.unwrap();
+    assert_eq!(work.groups(), [vec![1, 2], vec![3], vec![4]]);
+    assert!((5..=6).contains(&third.as_millis()) && began.elapsed() == third, "{third:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_whose_patience_ends_within_the_pace_is_late_and_never_carried_out() {
+    let work = Doubling::new(10);
+    let calls = start(&work, PACED);
+    join_all([call(&calls, 1), call(&calls, 2)]).await;
+    let patience = Duration::from_millis(2);
+    assert_eq!(calls.carry_out(3, patience).await, Err(NotDone::Late(patience)));
+    assert_eq!(calls.carry_out(4, LONG).await, Ok(8));
+    assert_eq!(work.groups(), [vec![1, 2], vec![4]]);
+}
+
+#[tokio::test]
+async fn who_is_about_to_call_as_a_group_begins_comes_along() {
+    let work = Doubling::new(10);
+    let calls = start(&work, GroupLimits { lanes: 1, largest: 10, waiting: 10, pace: Duration::ZERO });
+    // After this the lane waits for the next call.
+    calls.carry_out(0, LONG).await.unwrap();
+    let mut first = Box::pin(calls.carry_out(1, LONG));
+    // It wakes the lane, behind which the second caller then stands in the queue of this test's only thread.
+    assert!(futures::poll!(&mut first).is_pending());
+    let second = call(&calls, 2);
+    assert_eq!((first.await, second.await.unwrap()), (Ok(2), Ok(4)));
+    assert_eq!(work.groups(), [vec![0], vec![1, 2]]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn after_a_call_alone_and_after_a_group_that_was_full_nobody_waits() {
     let work = Doubling::new(10);
     let calls = start(&work, PACED);

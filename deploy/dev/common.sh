@@ -116,18 +116,12 @@ one_at_a_time() { # LOCK COMMAND...
 # Somebody listens on this port of the loopback interface.
 port_taken() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 
-# Below the range that the kernel hands out to outgoing connections, so that a stopped server finds its port free again, and apart from what the tests
-# draw for the services (shared/testkit/src/ports.rs): a port that nobody listens on yet may be somebody's all the same. Up to 40 after it are used, too.
-free_port() {
-    local port
-    while port=$(shuf -i 20000-25900 -n 1) && port_taken "$port"; do :; done
-    echo "$port"
-}
-
-# The first of COUNT free ports in a row: ports that are drawn one by one may be the same one twice.
+# The first of COUNT free ports in a row: ports that are drawn one by one may be the same one twice. Below the range that the kernel hands out to outgoing
+# connections, so that a stopped server finds its port free again, and apart from what the tests draw for the services (shared/testkit/src/ports.rs), also
+# the last of 40: a port that nobody listens on yet may be somebody's all the same.
 free_ports() { # COUNT
     local first port
-    while first=$(free_port); do
+    while first=$(shuf -i 20000-25900 -n 1); do
         for ((port = first; port < first + $1; port++)); do
             if port_taken "$port"; then continue 2; fi
         done

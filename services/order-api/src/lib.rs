@@ -54,8 +54,8 @@ const ORDER_LANES: usize = 2;
 /// Groups of orders that are priced at a time.
 const PRICE_LANES: usize = 2;
 
-/// From one group of several orders to the next. An order does not wait for it unless there was such a group a moment ago; of a thousand a second, several
-/// share a statement that would be for two or three of them without it, and the processors are free for those behind.
+/// From one group of several orders to the next. An order does not wait for it unless there was such a group a moment ago; of a thousand a second, more
+/// share a statement with it than without, and the processors are free for those behind.
 const PACE: Duration = Duration::from_millis(5);
 
 /// What every request may use.

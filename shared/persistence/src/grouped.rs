@@ -1,9 +1,9 @@
 //! Calls that come while others are under way are carried out together: group commit, on the client's side.
 //!
 //! A statement for many rows costs the database little more than one for a single row: one round trip, one plan, one flush to disk. Who comes alone does
-//! not wait for company, though: a call that comes while a lane is free and no pace is being kept is carried out at once. Groups form of calls that come in the same moment and of
-//! those that had to wait anyway, so they grow with the load. Where one group of several was, more will come: the next one may be made to wait for a
-//! moment ([`GroupLimits::pace`]), in which it grows, instead of taking a processor for few calls that others need for theirs.
+//! not wait for company, though: a call that comes while a lane is free and no pace is being kept is carried out at once. Groups form of calls that come
+//! in the same moment and of those that had to wait anyway, so they grow with the load. Where one group of several was, more will come: the next one may
+//! be made to wait for a moment ([`GroupLimits::pace`]), in which it grows, instead of taking a processor for few calls that others need for theirs.
 
 use std::iter;
 use std::sync::Arc;

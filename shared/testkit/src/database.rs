@@ -67,7 +67,7 @@ impl TestDatabase {
 
     /// Lifts the time-outs of the role in this database, for tests that make transactions wait for each other, which on a busy machine may take longer than
     /// in production. For sessions that begin from now on.
-    pub async fn patient(self) -> Self {
+    pub async fn lift_time_outs(&self) {
         let run = async {
             let mut admin = connect(&self.admin_url).await?;
             for limit in ["lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout"] {
@@ -77,8 +77,7 @@ impl TestDatabase {
             }
             anyhow::Ok(admin.close().await?)
         };
-        required(run.await.with_context(|| format!("cannot make {} patient", self.name)));
-        self
+        required(run.await.with_context(|| format!("cannot lift the time-outs of {}", self.name)));
     }
 
     /// The URL that the service gets: its role and its password.

@@ -1,13 +1,11 @@
 //! Latency from commit to consumed, at a steady rate.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use messaging::Producer;
 use tokio::time::sleep_until;
-use uuid::Uuid;
 
 use super::event::Event;
 use super::listener::{Listener, Seen};
@@ -167,7 +165,6 @@ fn judge(
     schedule: Schedule,
 ) -> anyhow::Result<(Percentiles, f64)> {
     let count = seen.len();
-    let arrived: HashMap<Uuid, Instant> = seen.into_iter().collect();
     if count != events.len() || written.len() != count {
         bail!("{} of {} events were written, and {count} arrived", written.len(), events.len());
     }
@@ -176,7 +173,7 @@ fn judge(
         written.iter().filter(|event| schedule.due(event.index) >= schedule.start + bench.sizes.warm_up)
     {
         let id = events.get(event.index).map(|event| event.id).unwrap_or_default();
-        let at = arrived.get(&id).with_context(|| format!("event {id} did not arrive"))?;
+        let at = seen.get(&id).with_context(|| format!("event {id} did not arrive"))?;
         // A record may be there before the answer to its commit is: its latency is 0.
         latencies.push(at.saturating_duration_since(event.at));
         late.push(event.late);

@@ -1,6 +1,7 @@
 //! A consumer that notes when each record reaches it.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
@@ -25,7 +26,7 @@ const POLL: Duration = Duration::from_millis(50);
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// When each event was there first.
-pub(super) type Seen = Vec<(Uuid, Instant)>;
+pub(super) type Seen = HashMap<Uuid, Instant>;
 
 /// Reads all partitions of a topic from their beginning, on a thread of its own, until dropped.
 pub(super) struct Listener {
@@ -77,8 +78,7 @@ fn listen(
     count: &AtomicUsize,
     expected: usize,
 ) -> anyhow::Result<Seen> {
-    let (mut seen, mut known) = (Vec::with_capacity(expected), HashSet::with_capacity(expected));
-    let mut again = 0;
+    let (mut seen, mut again) = (HashMap::with_capacity(expected), 0);
     while !stop.is_cancelled() {
         let Some(message) = consumer.poll(POLL) else { continue };
         let at = Instant::now();
@@ -86,12 +86,12 @@ fn listen(
         let headers = message.headers().context("a record without headers")?;
         let id = headers.iter().find(|header| header.key == "ce_id").and_then(|header| header.value);
         let id = Uuid::try_parse_ascii(id.context("a record without an id")?)?;
-        // It was there when it first was.
-        if known.insert(id) {
-            seen.push((id, at));
-            count.fetch_add(1, Ordering::Relaxed);
-        } else {
-            again += 1;
+        match seen.entry(id) {
+            Entry::Vacant(first) => {
+                first.insert(at);
+                count.fetch_add(1, Ordering::Relaxed);
+            }
+            Entry::Occupied(_) => again += 1,
         }
     }
     repeats(again)?;

@@ -15,7 +15,8 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 async fn database() -> (TestDatabase, PgPool) {
-    let database = Servers::shared().await.database("inventory").await.migrated().await.patient().await;
+    let database = Servers::shared().await.database("inventory").await.migrated().await;
+    database.lift_time_outs().await;
     let pool = database.pool().await;
     (database, pool)
 }

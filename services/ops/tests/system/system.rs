@@ -29,7 +29,7 @@ const SERVICES: [&str; 7] = [
 ];
 
 /// Why not the real 200 and 300 ms: a thousand orders would take minutes. 2 % of the calls fail; with 5 %, as in the real thing, one
-/// of the thousands of messages would use up its five attempts in one run of some hundred.
+/// of the thousands of messages would use up its five attempts in one run of some six hundred.
 fn usual_providers() -> Value {
     let channel = json!({ "latency_ms": 3, "failure_rate": 0.02, "lost_answer_rate": 0.0 });
     json!({ "email": channel, "sms": channel })

@@ -57,14 +57,7 @@ impl Shop {
 
     /// A shop for which nothing is late, so that a test may hold its orders up for as long as a busy machine takes; and so is its database.
     pub(crate) async fn open_patiently(database: &TestDatabase, redis_url: &str, settings: &[&str]) -> Self {
-        let pool = database.pool().await;
-        sqlx::raw_sql(
-            "DO $$ BEGIN EXECUTE format('ALTER ROLE %I IN DATABASE %I SET lock_timeout = 0', current_user, current_database());
-                         EXECUTE format('ALTER ROLE %I IN DATABASE %I SET statement_timeout = 0', current_user, current_database()); END $$",
-        )
-        .execute(&pool)
-        .await
-        .unwrap();
+        database.lift_time_outs().await;
         let patience = Patience { turn: LONG, read: LONG, write: LONG };
         let shop = Self::open_with(database.url(), redis_url, settings, patience).await;
         shop.ready().await;

@@ -6,6 +6,8 @@ use tokio::sync::Semaphore;
 use super::*;
 
 const LONG: Duration = Duration::from_secs(30);
+const ONE_LANE: GroupLimits = GroupLimits { lanes: 1, largest: 10, waiting: 10, pace: Duration::ZERO };
+const PACED: GroupLimits = GroupLimits { lanes: 2, largest: 3, pace: Duration::from_millis(5), ..ONE_LANE };
 
 /// Doubles numbers, as long as its gate lets a group through, and remembers the groups.
 #[derive(Clone)]
@@ -70,7 +72,7 @@ async fn waiting(calls: &Grouped<u32, u32>, expected: usize) {
 #[tokio::test]
 async fn a_call_that_finds_a_lane_free_goes_alone_and_at_once() {
     let work = Doubling::new(10);
-    let calls = start(&work, GroupLimits { lanes: 1, largest: 10, waiting: 10, pace: Duration::ZERO });
+    let calls = start(&work, ONE_LANE);
     assert_eq!(calls.carry_out(1, LONG).await, Ok(2));
     assert_eq!(calls.carry_out(2, LONG).await, Ok(4));
     assert_eq!(work.groups(), [[1], [2]]);
@@ -79,7 +81,7 @@ async fn a_call_that_finds_a_lane_free_goes_alone_and_at_once() {
 #[tokio::test]
 async fn calls_that_wait_at_the_same_time_go_together_and_each_gets_its_own_outcome() {
     let work = Doubling::new(0);
-    let calls = start(&work, GroupLimits { lanes: 1, largest: 3, waiting: 10, pace: Duration::ZERO });
+    let calls = start(&work, GroupLimits { largest: 3, ..ONE_LANE });
     let first = call(&calls, 0);
     work.begun(1).await;
     let mut others = Vec::new();
@@ -93,8 +95,6 @@ async fn calls_that_wait_at_the_same_time_go_together_and_each_gets_its_own_outc
     assert_eq!(outcomes, [Ok(2), Ok(4), Ok(6), Ok(8)]);
     assert_eq!(work.groups(), [vec![0], vec![1, 2, 3], vec![4]]);
 }
-
-const PACED: GroupLimits = GroupLimits { lanes: 2, largest: 3, waiting: 10, pace: Duration::from_millis(5) };
 
 #[tokio::test(start_paused = true)]
 async fn after_a_group_of_several_the_next_one_begins_a_pace_later_with_all_that_came_meanwhile() {
@@ -142,7 +142,7 @@ async fn a_call_whose_patience_ends_within_the_pace_is_late_and_never_carried_ou
 #[tokio::test]
 async fn who_is_about_to_call_as_a_group_begins_comes_along() {
     let work = Doubling::new(10);
-    let calls = start(&work, GroupLimits { lanes: 1, largest: 10, waiting: 10, pace: Duration::ZERO });
+    let calls = start(&work, ONE_LANE);
     // After this the lane waits for the next call.
     calls.carry_out(0, LONG).await.unwrap();
     let mut first = Box::pin(calls.carry_out(1, LONG));
@@ -169,7 +169,7 @@ async fn after_a_call_alone_and_after_a_group_that_was_full_nobody_waits() {
 #[tokio::test]
 async fn lanes_work_beside_each_other() {
     let work = Doubling::new(0);
-    let calls = start(&work, GroupLimits { lanes: 2, largest: 10, waiting: 10, pace: Duration::ZERO });
+    let calls = start(&work, GroupLimits { lanes: 2, ..ONE_LANE });
     let first = call(&calls, 1);
     work.begun(1).await;
     let second = call(&calls, 2);
@@ -181,7 +181,7 @@ async fn lanes_work_beside_each_other() {
 #[tokio::test]
 async fn a_call_beyond_those_that_may_wait_is_refused_at_once_and_never_carried_out() {
     let work = Doubling::new(0);
-    let calls = start(&work, GroupLimits { lanes: 1, largest: 10, waiting: 1, pace: Duration::ZERO });
+    let calls = start(&work, GroupLimits { waiting: 1, ..ONE_LANE });
     let first = call(&calls, 1);
     work.begun(1).await;
     let second = call(&calls, 2);
@@ -195,7 +195,7 @@ async fn a_call_beyond_those_that_may_wait_is_refused_at_once_and_never_carried_
 #[tokio::test]
 async fn a_call_that_gives_up_before_its_turn_is_never_carried_out_and_knows_it() {
     let work = Doubling::new(0);
-    let calls = start(&work, GroupLimits { lanes: 1, largest: 10, waiting: 10, pace: Duration::ZERO });
+    let calls = start(&work, ONE_LANE);
     let first = call(&calls, 1);
     work.begun(1).await;
     assert_eq!(calls.carry_out(2, Duration::ZERO).await, Err(NotDone::Late(Duration::ZERO)));
@@ -212,7 +212,7 @@ async fn a_call_that_gives_up_before_its_turn_is_never_carried_out_and_knows_it(
 #[tokio::test(start_paused = true)]
 async fn a_call_whose_turn_has_come_waits_for_its_end_however_short_its_patience() {
     let work = Doubling::new(0);
-    let calls = start(&work, GroupLimits { lanes: 1, largest: 10, waiting: 10, pace: Duration::ZERO });
+    let calls = start(&work, ONE_LANE);
     let impatient = {
         let calls = calls.clone();
         tokio::spawn(async move { calls.carry_out(1, Duration::from_millis(50)).await })
@@ -227,8 +227,7 @@ async fn a_call_whose_turn_has_come_waits_for_its_end_however_short_its_patience
 #[tokio::test]
 async fn lanes_end_when_nobody_can_call_any_more_and_not_before_all_is_done() {
     let work = Doubling::new(0);
-    let (calls, lanes) =
-        grouped(work.clone(), GroupLimits { lanes: 2, largest: 1, waiting: 10, pace: Duration::ZERO });
+    let (calls, lanes) = grouped(work.clone(), GroupLimits { lanes: 2, largest: 1, ..ONE_LANE });
     let lanes = tokio::spawn(lanes.run());
     let all: Vec<_> = (1..=3).map(|item| call(&calls, item)).collect();
     work.begun(2).await;

@@ -20,7 +20,8 @@ pub(crate) async fn database(name: &str) -> (TestDatabase, PgPool) {
 
 /// One whose time-outs no slow machine meets.
 pub(crate) async fn patient_database(name: &str) -> (TestDatabase, PgPool) {
-    let database = Servers::shared().await.database(name).await.migrated().await.patient().await;
+    let database = Servers::shared().await.database(name).await.migrated().await;
+    database.lift_time_outs().await;
     let pool = database.pool().await;
     (database, pool)
 }
